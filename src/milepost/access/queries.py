@@ -1,0 +1,101 @@
+"""The SQL of access: who administers what, which organizations a caller sees, and service keys (digests only)."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Executable, Row, Text, exists, insert, select, true, update
+
+from milepost.access.policy import AdministeredBy, Caller, Everything, Only, visible_organizations
+from milepost.store.database import as_rows, rows
+from milepost.store.schema import member_roles, organizations, roles, service_keys
+
+administrations = (
+    select(member_roles.c.user_id, member_roles.c.org_id)
+    .join(roles, (roles.c.org_id == member_roles.c.org_id) & (roles.c.role == member_roles.c.role))
+    .where(roles.c.admin == true())
+    .subquery("administrations")
+)
+"""Which user administers which organization: some role held there is an admin's."""
+
+
+def administers(connection: Connection, user_id: str | None, org_id: str) -> bool:
+    """Whether the user administers the organization now."""
+    if user_id is None:
+        return False
+    held = select(administrations.c.org_id).where(
+        administrations.c.user_id == user_id, administrations.c.org_id == org_id
+    )
+    return connection.execute(held.limit(1)).first() is not None
+
+
+def visible_to(caller: Caller) -> ColumnElement[bool]:
+    """The condition on `organizations` that leaves those the caller may see in a list."""
+    match visible_organizations(caller):
+        case Everything():
+            return true()
+        case Only(org_id):
+            return organizations.c.org_id == org_id
+        case AdministeredBy(user_id):
+            return exists().where(
+                administrations.c.org_id == organizations.c.org_id, administrations.c.user_id == user_id
+            )
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    """A service key as it is stored; times in microseconds since 1970."""
+
+    key_id: str
+    digest: str
+    label: str
+    scopes: list[str]
+    org_id: str | None
+    created: int
+    revoked: int | None
+
+
+@cache
+def _by_id(dialect: str) -> Executable:
+    wanted = rows(dialect, "ids", key_id=Text)
+    return select(service_keys).join(wanted, wanted.c.key_id == service_keys.c.key_id)
+
+
+def _stored(row: Row[tuple[object, ...]]) -> StoredKey:
+    return StoredKey(
+        row.key_id,
+        row.digest,
+        row.label,
+        msgspec.json.decode(row.scopes),
+        row.org_id,
+        row.created,
+        row.revoked,
+    )
+
+
+def look_up(connection: Connection, ids: Sequence[str]) -> list[StoredKey | None]:
+    """The key of each id, None where there is none."""
+    found = connection.execute(_by_id(connection.dialect.name), {"ids": as_rows([one] for one in set(ids))})
+    by_id = {row.key_id: _stored(row) for row in found}
+    return [by_id.get(one) for one in ids]
+
+
+def all_keys(connection: Connection) -> list[StoredKey]:
+    """Every key, oldest first."""
+    return [_stored(row) for row in connection.execute(select(service_keys).order_by(service_keys.c.created))]
+
+
+def add(connection: Connection, key: StoredKey) -> None:
+    connection.execute(
+        insert(service_keys),
+        {**msgspec.structs.asdict(key), "scopes": msgspec.json.encode(key.scopes).decode()},
+    )
+
+
+def revoke(connection: Connection, key_id: str, at: int) -> bool:
+    """Revoke a key; False where there is none that still holds."""
+    revoked = connection.execute(
+        update(service_keys)
+        .where(service_keys.c.key_id == key_id, service_keys.c.revoked.is_(None))
+        .values(revoked=at)
+    )
+    return revoked.rowcount == 1

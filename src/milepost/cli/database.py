@@ -1,0 +1,68 @@
+"""`milepost db`: the schema and the state of the data."""
+
+import asyncio
+
+import typer
+
+from milepost.cli.terminal import (
+    WRONG_SCHEMA,
+    DatabaseOption,
+    Failure,
+    new_table,
+    out,
+    print_table,
+    read,
+    run,
+    settings_from,
+)
+from milepost.problems import Problem
+from milepost.store import versions
+from milepost.store.integrity import faults, statistics
+from milepost.store.schema import REVISION
+
+app = typer.Typer(help="The database: upgrade, check, stats.", no_args_is_help=True)
+
+
+@app.command("upgrade")
+def upgrade(database: DatabaseOption = None) -> None:
+    """Bring the schema up to this release's."""
+    settings = settings_from(database=database).settings
+
+    async def upgraded() -> str | None:
+        opened = versions.open_database(settings)
+        try:
+            return await opened.write(versions.upgrade)
+        finally:
+            await opened.close()
+
+    try:
+        before = asyncio.run(upgraded())
+    except versions.WrongSchema as error:
+        raise Failure(str(error), WRONG_SCHEMA) from None
+    except Problem as problem:
+        raise Failure(problem.detail) from None
+    out.print(
+        f"The schema is up to date ({REVISION})."
+        if before == REVISION
+        else f"Upgraded from {before or 'empty'} to {REVISION}."
+    )
+
+
+@app.command("check")
+def check(database: DatabaseOption = None) -> None:
+    """Prove that the schema is right and that every invariant of the data holds; exit code 1 where one does not."""
+    found = read(settings_from(database=database).settings, faults)
+    for fault in found:
+        out.print(fault)
+    if found:
+        raise Failure(f"{len(found)} faults found")
+    out.print("The schema is right and the data is sound.")
+
+
+@app.command("stats")
+def stats(database: DatabaseOption = None) -> None:
+    """Count what is stored."""
+    table = new_table("what", "rows")
+    for name, count in run(settings_from(database=database).settings, lambda db: db.read(statistics)).items():
+        table.add_row(name, f"{count:,}")
+    print_table(table)

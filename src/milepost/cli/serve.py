@@ -1,0 +1,111 @@
+"""`milepost serve`: runs the service."""
+
+import asyncio
+import os
+import socket
+from typing import Annotated
+
+import msgspec
+import structlog
+import typer
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+
+from milepost.access.tokens import Verifier
+from milepost.cli import demo as demo_data
+from milepost.cli.terminal import (
+    BAD_SETTINGS,
+    UNAVAILABLE,
+    WRONG_SCHEMA,
+    DatabaseOption,
+    Failure,
+    settings_from,
+)
+from milepost.logs import configure
+from milepost.problems import Problem
+from milepost.properties.attributes import attributes_rule
+from milepost.settings import Settings, SettingsError, exported
+from milepost.store import versions
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
+    database: DatabaseOption = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the demo into an empty database.")] = False,
+) -> None:
+    """Run the service until it is told to stop; a stop answers what was accepted."""
+    settings = settings_from(host=host, port=port, workers=workers, database=database).settings
+    configure(settings)
+    settings = _with_port(settings)
+    loaded = _prepared(settings, demo=demo)
+    # The workers are processes of their own: the settings reach them through the environment.
+    os.environ.update(exported(settings))
+    server = Granian(
+        "milepost.app:create",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.uvloop,
+        websockets=False,
+        log_level=LogLevels.warning,
+        workers_kill_timeout=settings.stop_timeout,
+    )
+
+    @server.on_startup
+    def _greet() -> None:
+        structlog.get_logger("milepost").info("serving", url=_url(settings), workers=settings.workers)
+        if demo:
+            demo_data.greet(settings, _url(settings), loaded=loaded)
+
+    server.serve()
+
+
+def _with_port(settings: Settings) -> Settings:
+    """The settings with a port that can be listened on."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Failure(
+                f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another with --port",
+                BAD_SETTINGS,
+            ) from None
+        port: int = probe.getsockname()[1]
+    return msgspec.structs.replace(settings, port=port)
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def _prepared(settings: Settings, *, demo: bool) -> bool:
+    """See that everything a worker needs is there; answers whether the demo was loaded."""
+    try:
+        Verifier.from_settings(settings)
+        attributes_rule(settings.attributes_schema)
+        return asyncio.run(_prepared_database(settings, demo=demo))
+    except SettingsError as error:
+        raise Failure(str(error), BAD_SETTINGS) from None
+    except versions.WrongSchema as error:
+        raise Failure(str(error), WRONG_SCHEMA) from None
+    except Problem as problem:
+        raise Failure(f"{settings.url.render_as_string()}: {problem.detail}", UNAVAILABLE) from None
+
+
+async def _prepared_database(settings: Settings, *, demo: bool) -> bool:
+    database = versions.open_database(settings)
+    try:
+        if settings.url.drivername == "sqlite":
+            await database.write(versions.upgrade)
+        await database.read(versions.check)
+        return demo and await demo_data.load(database)
+    finally:
+        await database.close()

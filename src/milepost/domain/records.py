@@ -1,0 +1,203 @@
+"""What a record is and how it changes: replaced, patched, and seen by those who ask (contract part 3)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from milepost.domain.contract import FirstLoginState, GuidedChecklist, Step, UserProperties
+from milepost.problems import CREATED_IN_FUTURE, DUPLICATE_STEP, ID_MISMATCH, INVALID_BODY, Fault, Problem
+
+CLOCK_SKEW = timedelta(seconds=60)
+"""How far a client's clock may run ahead of the server's."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+T = TypeVar("T", UserProperties, GuidedChecklist, FirstLoginState, Step)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A stored record. `version` is its `modifiedDate` in microseconds since 1970; it grows with every write."""
+
+    properties: UserProperties
+    version: int
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment(microseconds_since_epoch: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds_since_epoch)
+
+
+def checked(properties: UserProperties, user_id: str, now: datetime) -> UserProperties:
+    """The record as it may be stored: its rules hold, and its times are in UTC.
+
+    Raises:
+        Problem: `id_mismatch`, `duplicate_step`, `created_in_future`, or `invalid_body` for a time outside the
+            years 1 to 9999 in UTC and for `attributes` that are no object.
+    """
+    if properties.user_id != user_id:
+        raise Problem(
+            ID_MISMATCH,
+            "userId in the body must equal the one in the path.",
+            [Fault("must equal the userId in the path", pointer="/userId")],
+        )
+    if properties.guided_checklist is not UNSET and properties.guided_checklist.steps is not UNSET:
+        _refuse_duplicates(properties.guided_checklist.steps)
+    if properties.attributes is not UNSET and bytes(memoryview(properties.attributes)[:1]) != b"{":
+        raise Problem(
+            INVALID_BODY, "attributes must be an object.", [Fault("must be an object", pointer="/attributes")]
+        )
+    properties = _in_utc(properties)
+    if properties.created_date > now + CLOCK_SKEW:
+        raise Problem(
+            CREATED_IN_FUTURE,
+            "createdDate lies in the future; send the time at which the record was created.",
+            [Fault("must not lie in the future", pointer="/createdDate")],
+        )
+    return properties
+
+
+def _refuse_duplicates(steps: Sequence[Step]) -> None:
+    seen: set[str] = set()
+    faults = []
+    for index, step in enumerate(steps):
+        if step.step_id in seen:
+            faults.append(Fault("is used by an earlier step", pointer=f"/guidedChecklist/steps/{index}/stepId"))
+        seen.add(step.step_id)
+    if faults:
+        raise Problem(DUPLICATE_STEP, "Every stepId must be unique within the checklist.", faults)
+
+
+def _in_utc(properties: UserProperties) -> UserProperties:
+    try:
+        properties = _times_in_utc(properties)
+        if properties.first_login_state is not UNSET:
+            properties.first_login_state = _times_in_utc(properties.first_login_state)
+        if properties.guided_checklist is not UNSET:
+            checklist = _times_in_utc(properties.guided_checklist)
+            if checklist.steps is not UNSET:
+                checklist.steps = [_times_in_utc(step) for step in checklist.steps]
+            properties.guided_checklist = checklist
+    except OverflowError:
+        raise Problem(
+            INVALID_BODY, "A time lies outside the years 1 to 9999 when converted to UTC; correct its offset."
+        ) from None
+    return properties
+
+
+TIMES = {
+    UserProperties: ("created_date", "modified_date"),
+    GuidedChecklist: ("computed_at", "completed_at", "dismissed_at"),
+    FirstLoginState: ("stepper_completed_at",),
+    Step: ("completed_at",),
+}
+
+
+def _times_in_utc(part: T) -> T:
+    changes = {}
+    for field in TIMES[type(part)]:
+        value: datetime | UnsetType = getattr(part, field)
+        if value is not UNSET and value.tzinfo is not UTC:
+            changes[field] = value.astimezone(UTC)
+    return msgspec.structs.replace(part, **changes) if changes else part
+
+
+def replaced(previous: Record | None, incoming: UserProperties, now: datetime) -> Record:
+    """The record after a write: `createdDate` stays as first written, `modifiedDate` is set here and never goes back.
+
+    `incoming` has passed `checked`.
+    """
+    version = microseconds(now)
+    created = incoming.created_date
+    if previous is not None:
+        version = max(version, previous.version + 1)
+        created = previous.properties.created_date
+    properties = msgspec.structs.replace(incoming, created_date=created, modified_date=moment(version))
+    return Record(properties, version)
+
+
+def visible_steps(steps: Iterable[Step], roles: Iterable[str]) -> list[Step]:
+    """The steps that matter to somebody with these roles: those for everyone, and those one of the roles generated."""
+    held = set(roles)
+    return [step for step in steps if is_visible(step, held)]
+
+
+def is_visible(step: Step, held: set[str]) -> bool:
+    return step.source_roles is UNSET or not step.source_roles or not held.isdisjoint(step.source_roles)
+
+
+def seen(record: Record, roles: Sequence[str] | None) -> UserProperties:
+    """The record as it is shown with the roles held now; None (no organization is asked for): as it is stored."""
+    properties = record.properties
+    checklist = properties.guided_checklist
+    if roles is None or checklist is UNSET:
+        return properties
+    steps = checklist.steps if checklist.steps is UNSET else visible_steps(checklist.steps, roles)
+    checklist = msgspec.structs.replace(checklist, roles=list(roles), steps=steps)
+    return msgspec.structs.replace(properties, guided_checklist=checklist)
+
+
+def with_what_was_hidden(record: Record, patched: UserProperties, roles: Sequence[str] | None) -> UserProperties:
+    """A record that was patched as it was seen, with what could not be seen put back.
+
+    Steps that were hidden return to where they stood, unless the patch brings a step of the same id; they keep the
+    checklist alive where the patch removes it. Roles that the patch left alone stay as they were stored, since those
+    shown were the resolved ones.
+    """
+    before, after = record.properties.guided_checklist, patched.guided_checklist
+    if roles is None or before is UNSET:
+        return patched
+    held = set(roles)
+    steps = [] if before.steps is UNSET else before.steps
+    hidden = [(index, step) for index, step in enumerate(steps) if not is_visible(step, held)]
+    if after is UNSET:
+        if not hidden:
+            return patched
+        after = GuidedChecklist(track=before.track, computed_at=before.computed_at)
+    elif after.roles == list(roles):
+        after = msgspec.structs.replace(after, roles=before.roles)
+    if hidden:
+        after = msgspec.structs.replace(after, steps=_put_back(hidden, [] if after.steps is UNSET else after.steps))
+    return msgspec.structs.replace(patched, guided_checklist=after)
+
+
+def _put_back(hidden: Sequence[tuple[int, Step]], steps: Sequence[Step]) -> list[Step]:
+    present = {step.step_id for step in steps}
+    whole = list(steps)
+    for index, step in hidden:
+        if step.step_id not in present:
+            whole.insert(index, step)
+    return whole
+
+
+def changes(before: Record | None, after: Record) -> dict[str, object]:
+    """What a write changed, for the journal: the members that differ, and the new status of each step that moved.
+
+    Values other than statuses are left out: the journal outlives the record, and need not repeat the person's data.
+    """
+    then, now = None if before is None else before.properties, after.properties
+    members = [
+        field.encode_name
+        for field in msgspec.structs.fields(UserProperties)
+        if field.name != "modified_date" and getattr(then, field.name, UNSET) != getattr(now, field.name)
+    ]
+    old = {} if then is None else {step.step_id: step.status for step in _steps(then)}
+    moved = {step.step_id: step.status for step in _steps(now) if old.get(step.step_id) != step.status}
+    gone = [step_id for step_id in old if step_id not in {step.step_id for step in _steps(now)}]
+    told: dict[str, object] = {"version": after.version, "members": members}
+    if moved:
+        told["steps"] = moved
+    if gone:
+        told["stepsRemoved"] = gone
+    return told
+
+
+def _steps(properties: UserProperties) -> Sequence[Step]:
+    checklist = properties.guided_checklist
+    return () if checklist is UNSET or checklist.steps is UNSET else checklist.steps

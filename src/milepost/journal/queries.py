@@ -1,0 +1,57 @@
+"""The journal's SQL: events are appended in the transaction of the change they tell of."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import msgspec
+from sqlalchemy import BigInteger, Connection, Executable, Text, insert, select
+
+from milepost.store.database import as_rows, rows
+from milepost.store.schema import journal, next_position
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that changed: who did what to whom, when and under which organization.
+
+    `at` is in microseconds since 1970; `user_id` and `org_id` are '' where the event concerns none;
+    `data` is a JSON object that says what changed.
+    """
+
+    id: str
+    at: int
+    actor: str
+    type: str
+    user_id: str = ""
+    org_id: str = ""
+    data: dict[str, object] = {}
+
+
+@cache
+def _append(dialect: str) -> Executable:
+    new = rows(
+        dialect, "events", user_id=Text, id=Text, at=BigInteger, org_id=Text, actor=Text, type=Text, data=Text
+    )
+    return insert(journal).from_select([*new.c.keys(), "position"], select(*new.c, next_position()))
+
+
+def append(connection: Connection, events: Sequence[Event]) -> None:
+    """Write events, in their order."""
+    if events:
+        connection.execute(
+            _append(connection.dialect.name), {"events": as_rows(_row(event) for event in events)}
+        )
+
+
+def _row(event: Event) -> tuple[object, ...]:
+    data = msgspec.json.encode(event.data).decode()
+    return (event.user_id, event.id, event.at, event.org_id, event.actor, event.type, data)
+
+
+def of_user(connection: Connection, user_id: str) -> list[Event]:
+    """The events about a user, oldest first."""
+    order = (journal.c.position, journal.c.id)
+    found = connection.execute(select(journal).where(journal.c.user_id == user_id).order_by(*order))
+    return [
+        Event(row.id, row.at, row.actor, row.type, row.user_id, row.org_id, msgspec.json.decode(row.data))
+        for row in found
+    ]

@@ -1,0 +1,177 @@
+"""The record's SQL: everything a call needs to know in one statement, and what it changed in one more."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Executable,
+    Text,
+    bindparam,
+    delete,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
+
+from milepost.access.queries import administrations
+from milepost.domain.contract import UserProperties
+from milepost.domain.records import Record
+from milepost.store.database import Conflict, as_rows, insert_rows, rows
+from milepost.store.schema import member_roles, members, organizations, people, properties
+
+HOME = ""
+"""The organization id under which a user's home record stands."""
+
+decode = msgspec.json.Decoder(UserProperties).decode
+encode = msgspec.json.Encoder().encode
+
+
+class Lookup(NamedTuple):
+    """What a call is about: a user's record under an organization (or HOME), and which user asks ('' for none)."""
+
+    user_id: str
+    org_id: str
+    caller_id: str
+
+
+class Situation(msgspec.Struct):
+    """Everything that a call's answer depends on, as one statement saw it."""
+
+    own: Record | None = None
+    home: Record | None = None
+    roles: list[str] = []
+    user_is_member: bool = False
+    caller_is_admin: bool = False
+    organization_exists: bool = False
+    person: str | None = None
+
+    @property
+    def current(self) -> Record | None:
+        """What a read answers: the organization's own record, else the home record."""
+        return self.own or self.home
+
+
+@cache
+def _statement(dialect: str, *, for_write: bool) -> Executable:
+    asked = rows(dialect, "asked", n=BigInteger, user_id=Text, org_id=Text, caller_id=Text)
+    parts = [
+        select(
+            asked.c.n,
+            literal_column("'record'").label("kind"),
+            properties.c.org_id,
+            properties.c.body,
+            properties.c.version,
+        )
+        .join(properties, properties.c.user_id == asked.c.user_id)
+        .where(properties.c.org_id.in_([asked.c.org_id, literal_column("''")])),
+        select(asked.c.n, literal_column("'role'"), member_roles.c.role, null(), null())
+        .join(member_roles, member_roles.c.user_id == asked.c.user_id)
+        .where(member_roles.c.org_id == asked.c.org_id),
+        select(asked.c.n, literal_column("'member'"), null(), null(), null())
+        .join(members, members.c.user_id == asked.c.user_id)
+        .where(members.c.org_id == asked.c.org_id),
+        select(asked.c.n, literal_column("'admin'"), null(), null(), null())
+        .join(administrations, administrations.c.user_id == asked.c.caller_id)
+        .where(administrations.c.org_id == asked.c.org_id),
+    ]
+    if for_write:
+        parts += [
+            select(asked.c.n, literal_column("'organization'"), null(), null(), null())
+            .join(organizations, organizations.c.org_id == asked.c.org_id),
+            select(asked.c.n, literal_column("'person'"), people.c.id, null(), null())
+            .join(people, people.c.user_id == asked.c.user_id),
+        ]  # fmt: skip
+    return union_all(*parts)
+
+
+def look_up(connection: Connection, lookups: Sequence[Lookup], *, for_write: bool = False) -> list[Situation]:
+    """Answer each look-up, all from one statement and so from one moment."""
+    statement = _statement(connection.dialect.name, for_write=for_write)
+    situations = [Situation(roles=[]) for _ in lookups]
+    for n, kind, text, body, version in connection.execute(
+        statement, {"asked": as_rows((n, *lookup) for n, lookup in enumerate(lookups))}
+    ):
+        situation = situations[n]
+        match kind:
+            case "record" if text == HOME:
+                situation.home = Record(decode(body), version)
+            case "record":
+                situation.own = Record(decode(body), version)
+            case "role":
+                situation.roles.append(text)
+            case "member":
+                situation.user_is_member = True
+            case "admin":
+                situation.caller_is_admin = True
+            case "organization":
+                situation.organization_exists = True
+            case "person":
+                situation.person = text
+    for lookup, situation in zip(lookups, situations, strict=True):
+        situation.roles.sort()
+        if lookup.org_id == HOME:
+            situation.own, situation.home = situation.home, None
+    return situations
+
+
+class Save(NamedTuple):
+    """A record as it shall be stored, in place of the version it `replaces` (0: there was none)."""
+
+    user_id: str
+    org_id: str
+    body: str
+    version: int
+    replaces: int
+
+
+class Erase(NamedTuple):
+    """A record that shall go, if it is still this version."""
+
+    user_id: str
+    org_id: str
+    version: int
+
+
+@cache
+def _save(dialect: str) -> Executable:
+    columns = ("user_id", "org_id", "body", "version", "replaces")
+    new = rows(
+        dialect, "records", user_id=Text, org_id=Text, body=Text, version=BigInteger, replaces=BigInteger
+    )
+    statement = insert_rows(dialect, properties, columns, new)
+    written = {name: statement.excluded[name] for name in ("body", "version", "replaces")}
+    return statement.on_conflict_do_update(
+        index_elements=["user_id", "org_id"],
+        set_=written,
+        where=properties.c.version == statement.excluded.replaces,
+    ).returning(properties.c.user_id)
+
+
+ERASE = (
+    delete(properties)
+    .where(properties.c.user_id == bindparam("user"), properties.c.org_id == bindparam("org"))
+    .where(properties.c.version == bindparam("expected"))
+)
+
+
+def save(connection: Connection, saves: Sequence[Save], erasures: Sequence[Erase] = ()) -> None:
+    """Store and erase records.
+
+    Rows go in the order of their keys, so that two transactions never wait for each other in a ring.
+
+    Raises:
+        Conflict: another transaction changed one of them since it was read.
+    """
+    if saves:
+        written = connection.execute(_save(connection.dialect.name), {"records": as_rows(sorted(saves))})
+        if len(written.all()) != len(saves):
+            raise Conflict
+    for user_id, org_id, version in sorted(erasures):
+        erased = connection.execute(ERASE, {"user": user_id, "org": org_id, "expected": version})
+        if erased.rowcount != 1:
+            raise Conflict

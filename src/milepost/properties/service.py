@@ -1,0 +1,267 @@
+"""The record's use-cases: read, replace, patch and erase a user's properties (contract parts 1 and 2)."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import Connection
+
+from milepost.access.policy import Action, Caller, Target, require
+from milepost.directory import queries as directory
+from milepost.domain import preconditions
+from milepost.domain.contract import GuidedChecklist, UserProperties
+from milepost.domain.json_text import Reader, dump, parse
+from milepost.domain.preconditions import Preconditions
+from milepost.domain.records import Record, changes, checked, replaced, seen, with_what_was_hidden
+from milepost.journal import queries as journal
+from milepost.problems import ORGANIZATION_NOT_FOUND, RECORD_NOT_FOUND, Fault, Problem
+from milepost.properties import queries
+from milepost.properties.queries import HOME, Erase, Lookup, Save, Situation
+from milepost.store.batches import Batches
+from milepost.store.database import Database
+
+read_properties = Reader(UserProperties)
+read_checklist = Reader(GuidedChecklist)
+Patch = Callable[[object], object]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A record as its reader sees it, and the opaque part of its ETag."""
+
+    properties: UserProperties
+    tag: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One write that was asked for: `apply` makes the new record (None: erase it) from the situation as it is.
+
+    `event_id` and `person_id` are fresh uuids, used for the journal and for a user not seen before.
+    """
+
+    caller: Caller
+    user_id: str
+    org_id: str
+    event: str
+    apply: Callable[[Situation], Record | None]
+    now: datetime
+    event_id: str
+    person_id: str
+    conditions: Preconditions = preconditions.NO_CONDITIONS
+
+    @property
+    def lookup(self) -> Lookup:
+        return Lookup(self.user_id, self.org_id, self.caller.user_id or "")
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One read that was asked for."""
+
+    caller: Caller
+    user_id: str
+    org_id: str
+
+
+def readings(connection: Connection, asked: Sequence[Reading]) -> list[Answer | Exception]:
+    """Answer many reads from one statement."""
+    lookups = [Lookup(one.user_id, one.org_id, one.caller.user_id or "") for one in asked]
+    situations = queries.look_up(connection, lookups)
+    return [_answered(one, situation) for one, situation in zip(asked, situations, strict=True)]
+
+
+def _answered(asked: Reading, situation: Situation) -> Answer | Problem:
+    try:
+        _require(asked.caller, Action.READ_PROPERTIES, asked.user_id, asked.org_id, situation)
+        if situation.current is None:
+            raise Problem(RECORD_NOT_FOUND, "Nothing is stored for this user yet; store it with PUT.")
+    except Problem as problem:
+        return problem
+    return _shown(situation.current, asked.org_id, situation)
+
+
+def _require(caller: Caller, action: Action, user_id: str, org_id: str, situation: Situation) -> None:
+    target = Target(user_id, org_id or None, situation.caller_is_admin, situation.user_is_member)
+    require(caller, action, target)
+
+
+def _shown(record: Record, org_id: str, situation: Situation) -> Answer:
+    roles = None if org_id == HOME else situation.roles
+    return Answer(seen(record, roles), preconditions.opaque_tag(record.version, roles))
+
+
+def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Answer | None | Exception]:
+    """Apply many writes in one transaction, in their order, each seeing what those before it did."""
+    situations = queries.look_up(connection, [change.lookup for change in asked], for_write=True)
+    stored: dict[tuple[str, str], Record | None] = {}
+    for change, situation in zip(asked, situations, strict=True):
+        stored[change.user_id, change.org_id] = situation.own
+        if change.org_id != HOME:
+            stored[change.user_id, HOME] = situation.home
+    now_stored = dict(stored)
+    results: list[Answer | None | Exception] = []
+    events: list[journal.Event] = []
+    people: dict[str, str] = {}
+    for change, situation in zip(asked, situations, strict=True):
+        key = (change.user_id, change.org_id)
+        situation.own = now_stored[key]
+        if change.org_id != HOME:
+            situation.home = now_stored[change.user_id, HOME]
+        try:
+            record = _applied(change, situation)
+        except Problem as problem:
+            results.append(problem)
+            continue
+        events.append(_event(change, situation.own, record))
+        if situation.person is None:
+            people.setdefault(change.user_id, change.person_id)
+        now_stored[key] = record
+        results.append(None if record is None else _shown(record, change.org_id, situation))
+    _save(connection, stored, now_stored)
+    directory.add_people(connection, people)
+    journal.append(connection, events)
+    return results
+
+
+def _applied(change: Change, situation: Situation) -> Record | None:
+    _require(change.caller, Action.WRITE_PROPERTIES, change.user_id, change.org_id, situation)
+    if change.org_id != HOME and not situation.organization_exists:
+        raise Problem(
+            ORGANIZATION_NOT_FOUND,
+            "There is no such organization; create it with PUT /organizations/{orgId}, or correct orgId.",
+            [Fault("names no organization", parameter="orgId")],
+        )
+    own, current = situation.own, situation.current
+    preconditions.require(
+        change.conditions,
+        current=None if current is None else current.version,
+        own=None if own is None else own.version,
+    )
+    return change.apply(situation)
+
+
+def _event(change: Change, before: Record | None, after: Record | None) -> journal.Event:
+    data = {} if after is None else changes(before, after)
+    return journal.Event(
+        id=change.event_id,
+        at=after.version if after is not None else int(change.now.timestamp() * 1_000_000),
+        actor=change.caller.name,
+        type=change.event,
+        user_id=change.user_id,
+        org_id=change.org_id,
+        data=data,
+    )
+
+
+def _save(
+    connection: Connection,
+    stored: dict[tuple[str, str], Record | None],
+    now_stored: dict[tuple[str, str], Record | None],
+) -> None:
+    saves, erasures = [], []
+    for (user_id, org_id), record in now_stored.items():
+        before = stored[user_id, org_id]
+        if record is before:
+            continue
+        if record is None:
+            if before is not None:
+                erasures.append(Erase(user_id, org_id, before.version))
+            continue
+        body = queries.encode(record.properties).decode()
+        saves.append(Save(user_id, org_id, body, record.version, 0 if before is None else before.version))
+    queries.save(connection, saves, erasures)
+
+
+class Properties:
+    """The use-cases, each batched with what others ask at the same moment.
+
+    `fit_attributes` raises `invalid_attributes` for a record whose `attributes` break the operator's JSON Schema.
+    """
+
+    def __init__(self, database: Database, fit_attributes: Callable[[UserProperties], None]) -> None:
+        self.read: Batches[Reading, Answer] = database.batched_read(readings)
+        self._write: Batches[Change, Answer | None] = database.batched_write(changes_applied)
+        self._fit_attributes = fit_attributes
+
+    async def write(self, change: Change) -> Answer:
+        """Apply a change that leaves a record, and answer the record as it then is."""
+        answer = await self._write(change)
+        if answer is None:
+            raise TypeError(f"{change.event} leaves no record")
+        return answer
+
+    async def erase(self, change: Change) -> None:
+        """Apply a change that leaves none."""
+        await self._write(change)
+
+    def fitting(self, properties: UserProperties, user_id: str, now: datetime) -> UserProperties:
+        """The record as it may be stored.
+
+        Raises:
+            Problem: it breaks a rule of `records.checked` or the operator's schema for `attributes`.
+        """
+        properties = checked(properties, user_id, now)
+        self._fit_attributes(properties)
+        return properties
+
+    def patching(
+        self, patch: Patch, user_id: str, org_id: str, now: datetime
+    ) -> Callable[[Situation], Record]:
+        """A change that patches the whole record as its caller sees it."""
+
+        def apply(situation: Situation) -> Record:
+            before, roles = _existing(situation, org_id)
+            document = parse(queries.encode(seen(before, roles)))
+            patched = read_properties.read(dump(patch(document)))
+            return self._patched(before, patched, roles, user_id, now)
+
+        return apply
+
+    def patching_checklist(
+        self, patch: Patch, user_id: str, org_id: str, now: datetime
+    ) -> Callable[[Situation], Record]:
+        """A change that patches `guidedChecklist` alone; what is patched must leave a whole guided checklist."""
+
+        def apply(situation: Situation) -> Record:
+            before, roles = _existing(situation, org_id)
+            shown = seen(before, roles)
+            checklist = shown.guided_checklist
+            document = None if checklist is UNSET else parse(queries.encode(checklist))
+            patched = msgspec.structs.replace(
+                shown, guided_checklist=read_checklist.read(dump(patch(document)))
+            )
+            return self._patched(before, patched, roles, user_id, now)
+
+        return apply
+
+    def _patched(
+        self,
+        before: Record,
+        patched: UserProperties,
+        roles: list[str] | None,
+        user_id: str,
+        now: datetime,
+    ) -> Record:
+        fitting = self.fitting(with_what_was_hidden(before, patched, roles), user_id, now)
+        return replaced(before, fitting, now)
+
+
+def _existing(situation: Situation, org_id: str) -> tuple[Record, list[str] | None]:
+    """The record that a patch starts from, and the roles it is seen with.
+
+    Where the organization has no record of its own, a patch starts from the home record that a read falls back to,
+    and the result becomes the organization's own: what one organization changes, another does not see.
+    """
+    if situation.current is None:
+        raise Problem(RECORD_NOT_FOUND, "There is no record to change yet; create it with PUT.")
+    return situation.current, None if org_id == HOME else situation.roles
+
+
+def replacing(properties: UserProperties, now: datetime) -> Callable[[Situation], Record]:
+    """A change that creates the record or replaces all of it."""
+    return lambda situation: replaced(situation.own, properties, now)
+
+
+def erasing(situation: Situation) -> None:
+    """A change that erases the record."""
+    if situation.own is None:
+        raise Problem(RECORD_NOT_FOUND, "There is no record of its own here to delete.")

@@ -1,0 +1,190 @@
+"""Every setting, typed, from `MILEPOST_*` and the command's flags; nothing else reads the environment."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+PREFIX = "MILEPOST_"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it and says what it takes."""
+
+
+def about(meaning: str) -> msgspec.Meta:
+    return msgspec.Meta(description=meaning)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The service's settings. Field `x` is read from `MILEPOST_X`."""
+
+    database: Annotated[
+        str, about("sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/name")
+    ] = "sqlite:///milepost.db"
+    host: Annotated[str, about("address to listen on")] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="port to listen on")] = 8080
+    workers: Annotated[Positive, about("worker processes")] = 1
+
+    jwks_file: Annotated[Path | None, about("file with the JWKS that user tokens are checked against")] = None
+    jwks_url: Annotated[
+        str | None, about("URL of that JWKS, fetched again when a token names an unknown key")
+    ] = None
+    public_key_file: Annotated[Path | None, about("file with one public key in PEM")] = None
+    signing_key_file: Annotated[
+        Path | None,
+        about("the service's own Ed25519 key, made when no other key is set; default: beside the data"),
+    ] = None
+    token_algorithms: Annotated[
+        tuple[str, ...], about("JWS algorithms accepted in tokens, comma-separated")
+    ] = (
+        "EdDSA",
+        "Ed25519",
+        "ES256",
+        "RS256",
+        "PS256",
+    )
+    token_issuer: Annotated[str | None, about("value that a token's `iss` must have")] = None
+    token_audience: Annotated[str | None, about("value that a token's `aud` must contain")] = None
+    token_leeway: Annotated[
+        int, msgspec.Meta(ge=0, le=300, description="seconds a token's times may be off (clock skew)")
+    ] = 30
+
+    attributes_schema: Annotated[Path | None, about("file with a JSON Schema that `attributes` must fit")] = (
+        None
+    )
+    max_body: Annotated[Positive, about("largest request body, bytes")] = 1_048_576
+    cors_origins: Annotated[
+        tuple[str, ...], about("origins that may call from a browser, comma-separated")
+    ] = ()
+
+    pool_size: Annotated[Positive, about("database connections per worker, reading and writing each")] = 4
+    batch_size: Annotated[Positive, about("most requests that share one query or one commit")] = 64
+    database_timeout: Annotated[Positive, about("seconds a query may take before the caller gets 503")] = 10
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], about("least level that is logged")
+    ] = "info"
+    log_format: Annotated[Literal["auto", "json", "console"], about("auto: console on a terminal")] = "auto"
+    stop_timeout: Annotated[Positive, about("seconds a stop waits for accepted requests")] = 30
+
+    @property
+    def url(self) -> URL:
+        """The database's URL, parsed.
+
+        Raises:
+            SettingsError: it is not a URL this service can use.
+        """
+        try:
+            url = make_url(self.database)
+        except ArgumentError:
+            raise SettingsError(
+                f"{PREFIX}DATABASE is not a database URL; it takes {help_of('database')}"
+            ) from None
+        if url.drivername not in {"sqlite", "postgresql"}:
+            raise SettingsError(
+                f"{PREFIX}DATABASE names {url.drivername!r}; it takes {help_of('database')}",
+            )
+        if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:
+            raise SettingsError(f"{PREFIX}DATABASE must name a file; it takes {help_of('database')}")
+        return url
+
+    @property
+    def own_key_file(self) -> Path:
+        """Where the service keeps its own signing key: beside a SQLite file, else in the working folder."""
+        if self.signing_key_file is not None:
+            return self.signing_key_file
+        if self.url.drivername == "sqlite" and self.url.database:
+            return Path(self.url.database).with_suffix(".key.pem")
+        return Path("milepost.key.pem")
+
+
+def help_of(field: str) -> str:
+    """What a setting is for, in a line."""
+    metadata = get_type_hints(Settings, include_extras=True)[field].__metadata__
+    return "".join(note.description or "" for note in metadata if isinstance(note, msgspec.Meta))
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets a field."""
+    return PREFIX + field.upper()
+
+
+class Sourced(msgspec.Struct, frozen=True):
+    """Settings, for each field where its value came from (`flag`, `environment` or `default`), and the
+    `MILEPOST_*` variables that are no setting (perhaps a typo, so the command warns of them)."""
+
+    settings: Settings
+    sources: dict[str, str]
+    unknown: list[str]
+
+
+def load(environment: Mapping[str, str] | None = None, **flags: object) -> Sourced:
+    """Read the settings; a flag that is not None wins over the environment.
+
+    Raises:
+        SettingsError: a value cannot be used.
+    """
+    environment = os.environ if environment is None else environment
+    fields = Settings.__struct_fields__
+    values: dict[str, object] = {}
+    sources = dict.fromkeys(fields, "default")
+    unknown: list[str] = []
+    for name, raw in environment.items():
+        if name.startswith(PREFIX):
+            field = name.removeprefix(PREFIX).lower()
+            if field in fields:
+                values[field] = _split(field, raw)
+                sources[field] = "environment"
+            else:
+                unknown.append(name)
+    for field, value in flags.items():
+        if value is not None:
+            values[field] = value
+            sources[field] = "flag"
+    try:
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explained(error)) from None
+    _ = settings.url
+    return Sourced(settings, sources, sorted(unknown))
+
+
+def _path(type_: type[Any], value: object) -> Path:
+    if type_ is Path and isinstance(value, (str, Path)):
+        return Path(value)
+    raise NotImplementedError(type_)
+
+
+def _split(field: str, raw: str) -> object:
+    if isinstance(getattr(Settings(), field), tuple):
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+    return raw or None
+
+
+def _explained(error: msgspec.ValidationError) -> str:
+    reason, _, path = str(error).partition(" - at `$.")
+    field = path.rstrip("`").partition("[")[0]
+    return f"{variable(field)}: {reason}" if field else reason
+
+
+def exported(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, for worker processes."""
+    variables: dict[str, str] = {}
+    for field in settings.__struct_fields__:
+        value = getattr(settings, field)
+        if value is not None:
+            variables[variable(field)] = ",".join(value) if isinstance(value, tuple) else str(value)
+    return variables
+
+
+def shown(field: str, value: object) -> str:
+    """A value as it may be shown: passwords masked."""
+    if field == "database":
+        return make_url(str(value)).render_as_string(hide_password=True)
+    return ", ".join(value) if isinstance(value, tuple) else ("" if value is None else str(value))

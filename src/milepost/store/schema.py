@@ -1,0 +1,151 @@
+"""The tables, one schema for SQLite and PostgreSQL.
+
+Every per-user table starts its primary key with `user_id`, so that it can be distributed by it; the directory's own
+tables are small enough to be replicated everywhere. Times are microseconds since 1970-01-01T00:00Z. An `org_id` of ''
+stands for the home record, or for an event that concerns no organization.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, MetaData, Table, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+REVISION = "0001"
+"""The schema this code works with: the newest migration."""
+
+metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+)
+
+enterprises = Table(
+    "enterprises",
+    metadata,
+    Column("enterprise_id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    ForeignKeyConstraint(["org_id"], ["organizations.org_id"], ondelete="CASCADE", name="fk_enterprises_org"),
+    Index(None, "org_id", "enterprise_id"),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("admin", Boolean, nullable=False),
+    ForeignKeyConstraint(["org_id"], ["organizations.org_id"], ondelete="CASCADE", name="fk_roles_org"),
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("id", Text, nullable=False, doc="internal uuid, what completedBy carries"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("org_id", Text, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    ForeignKeyConstraint(["org_id"], ["organizations.org_id"], ondelete="CASCADE", name="fk_members_org"),
+    Index(None, "org_id", "user_id"),
+)
+
+member_roles = Table(
+    "member_roles",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("org_id", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["user_id", "org_id"], ["members.user_id", "members.org_id"], ondelete="CASCADE", name="fk_member_roles_member"
+    ),
+    ForeignKeyConstraint(
+        ["org_id", "role"], ["roles.org_id", "roles.role"], ondelete="CASCADE", name="fk_member_roles_role"
+    ),
+    Index(None, "org_id", "role", "user_id"),
+)
+
+member_enterprises = Table(
+    "member_enterprises",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("org_id", Text, primary_key=True),
+    Column("enterprise_id", Text, primary_key=True),
+    Column("since", BigInteger, primary_key=True),
+    Column("until", BigInteger, doc="when it ended; the row stays, because the track depends on the past"),
+    Index(None, "org_id", "enterprise_id", "user_id"),
+)
+
+properties = Table(
+    "properties",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("org_id", Text, primary_key=True),
+    Column(
+        "body",
+        Text,
+        nullable=False,
+        doc="the record as JSON text, written and read by the application alone",
+    ),
+    Column("version", BigInteger, nullable=False, doc="modifiedDate in microseconds; grows with every write"),
+    Column("replaces", BigInteger, nullable=False, doc="the version that this one replaced, 0 for none"),
+    Index(None, "org_id", "user_id"),
+)
+
+service_keys = Table(
+    "service_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("digest", Text, nullable=False, doc="SHA-256 of the key's text, hex"),
+    Column("label", Text, nullable=False),
+    Column("scopes", Text, nullable=False, doc="JSON array"),
+    Column("org_id", Text, doc="the one organization the key is limited to"),
+    Column("created", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True, doc="uuid v7"),
+    Column("position", BigInteger, nullable=False, doc="order for readers, see next_position"),
+    Column("at", BigInteger, nullable=False),
+    Column("org_id", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False, doc="JSON object: what changed"),
+    Index(None, "position", "id"),
+    Index(None, "org_id", "position"),
+)
+
+
+class next_position(FunctionElement[int]):  # noqa: N801 - reads as the SQL function that it is
+    """Where a new event stands in the journal.
+
+    PostgreSQL: the transaction's number. A reader takes only events below the oldest transaction still running, so
+    one that commits late is never overtaken. SQLite has one writer at a time, so the next number will do.
+    """
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(next_position, "postgresql")
+def _transaction_number(_element: next_position, _compiler: SQLCompiler, **_options: object) -> str:
+    return "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
+
+
+@compiles(next_position, "sqlite")
+def _next_number(_element: next_position, _compiler: SQLCompiler, **_options: object) -> str:
+    return "(SELECT coalesce(max(position), 0) + 1 FROM journal)"

@@ -1,0 +1,320 @@
+"""The whole of the data as NDJSON, out and in. Service keys and the journal stay where they are."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from milepost.directory import queries as people
+from milepost.directory import service as directory
+from milepost.directory.memberships import Membership
+from milepost.directory.service import Context
+from milepost.domain.contract import UserProperties
+from milepost.domain.directory import Enterprise, Member, Organization, Role
+from milepost.domain.records import Record, changes, checked, microseconds, replaced
+from milepost.journal import queries as journal
+from milepost.problems import INVALID_BODY, ORGANIZATION_NOT_FOUND, Fault, Problem
+from milepost.properties.queries import HOME, Lookup, Save, encode, look_up, save
+from milepost.store.database import Database, refuses_data
+from milepost.transfer import lines, queries
+from milepost.transfer.lines import KINDS, Key, Line, MemberLine, PastLine, PersonLine, RecordLine
+
+Entry = TypeVar("Entry", bound=Line)
+
+PAGE = 500
+"""How many lines an export reads at a time."""
+
+
+class Bad(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line that was left out, and why: the problem's name and detail, and one entry per fault."""
+
+    line: int
+    name: str
+    detail: str
+    errors: tuple[Fault, ...] = ()
+
+
+class Numbered(NamedTuple, Generic[Entry]):
+    """A line that was read, and its number in the file."""
+
+    number: int
+    entry: Entry
+
+
+Store = Callable[[Connection, Sequence[Numbered[Any]], Context], list[Bad]]
+
+
+def _bad(number: int, problem: Problem, place: str = "") -> Bad:
+    faults = (
+        Fault(fault.detail, pointer=None if fault.pointer is None else place + fault.pointer)
+        for fault in problem.faults
+    )
+    # The text has one line only; which one of the file it is, its number says.
+    detail = problem.detail.replace(" at line 1, column ", " at column ")
+    return Bad(number, problem.kind.name, detail, tuple(faults))
+
+
+def _fault(number: int, detail: str, pointer: str, reason: str) -> Bad:
+    return _bad(number, Problem(INVALID_BODY, detail, [Fault(reason, pointer=pointer)]))
+
+
+def read(
+    numbered: Iterable[tuple[int, bytes]], now: datetime, fit_attributes: Callable[[UserProperties], None]
+) -> tuple[list[Numbered[Line]], list[Bad]]:
+    """Lines of text, checked as far as that goes without the database; blank ones are left out.
+
+    `fit_attributes` raises `invalid_attributes` for a record whose `attributes` break the operator's JSON Schema.
+    """
+    good: list[Numbered[Line]] = []
+    bad = []
+    for number, text in numbered:
+        if not text.strip():
+            continue
+        place = ""
+        try:
+            entry = lines.read(text)
+            if isinstance(entry, RecordLine):
+                place = "/properties"
+                entry.properties = checked(entry.properties, entry.properties.user_id, now)
+                fit_attributes(entry.properties)
+        except Problem as problem:
+            bad.append(_bad(number, problem, place))
+        else:
+            good.append(Numbered(number, entry))
+    return good, bad
+
+
+async def import_lines(database: Database, numbered: Sequence[Numbered[Line]], context: Context) -> list[Bad]:
+    """Import lines in one transaction, whatever their order; answers those that were left out.
+
+    Where the database refuses a line that passed every check, its neighbours are imported without it.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    ordered = sorted(numbered, key=lambda line: KINDS.index(line.entry.kind))
+    try:
+        return await database.write(lambda connection: store(connection, ordered, context), patient=True)
+    except DBAPIError as error:
+        if not refuses_data(error):
+            raise
+        if len(ordered) == 1:
+            reason = str(error.orig).splitlines()[0]
+            return [Bad(ordered[0].number, INVALID_BODY.name, f"The database refuses the line: {reason}")]
+    half = len(ordered) // 2
+    bad = await import_lines(database, ordered[:half], context)
+    return bad + await import_lines(database, ordered[half:], context)
+
+
+def store(connection: Connection, numbered: Iterable[Numbered[Line]], context: Context) -> list[Bad]:
+    """Store lines, those that others refer to first; answers those that were left out."""
+    of_kind: dict[str, list[Numbered[Line]]] = {kind: [] for kind in KINDS}
+    for line in numbered:
+        of_kind[line.entry.kind].append(line)
+    return [bad for kind, some in of_kind.items() if some for bad in STORES[kind](connection, some, context)]
+
+
+def fill(connection: Connection, numbered: Iterable[Numbered[Line]], context: Context) -> list[Bad] | None:
+    """Store lines where nothing is stored yet; None where something is, which stays as it is."""
+    return store(connection, numbered, context) if queries.is_empty(connection) else None
+
+
+def _one_by_one(put: Callable[[Connection, Context, Any], object]) -> Store:
+    """Store entries of the directory as its API does: a use-case there checks everything before it writes."""
+
+    def store_each(connection: Connection, some: Sequence[Numbered[Any]], context: Context) -> list[Bad]:
+        bad = []
+        for number, entry in some:
+            try:
+                put(connection, context, entry)
+            except Problem as problem:
+                bad.append(_refused(number, problem))
+        return bad
+
+    return store_each
+
+
+def _refused(number: int, problem: Problem) -> Bad:
+    return _no_organization(number) if problem.kind is ORGANIZATION_NOT_FOUND else _bad(number, problem)
+
+
+def _no_organization(number: int) -> Bad:
+    fault = Fault("names no organization; its own line must come before", pointer="/orgId")
+    return Bad(number, ORGANIZATION_NOT_FOUND.name, ORGANIZATION_NOT_FOUND.title, (fault,))
+
+
+def _store_members(connection: Connection, some: Sequence[Numbered[MemberLine]], context: Context) -> list[Bad]:
+    bad = []
+    asked: dict[tuple[str, str], tuple[int, Membership]] = {}
+
+    def put() -> None:
+        outcomes = directory.put_members(connection, context, [membership for _, membership in asked.values()])
+        for (number, _), outcome in zip(asked.values(), outcomes, strict=True):
+            if isinstance(outcome, Problem):
+                bad.append(_refused(number, outcome))
+        asked.clear()
+
+    for number, entry in some:
+        member = Member(roles=entry.roles, enterprises=entry.enterprises, since=entry.since)
+        membership = Membership(entry.user_id, entry.org_id, member)
+        if membership.key in asked:
+            put()
+        asked[membership.key] = (number, membership)
+    put()
+    return bad
+
+
+def _store_people(connection: Connection, some: Sequence[Numbered[PersonLine]], _: Context) -> list[Bad]:
+    given = {line.entry.user_id: str(line.entry.id) for line in some}
+    people.add_people(connection, given)
+    known = queries.person_ids(connection, list(given))
+    return [
+        _fault(line.number, "A user's internal id never changes.", "/id", "must be the id that the user has")
+        for line in some
+        if known[line.entry.user_id] != str(line.entry.id)
+    ]
+
+
+def _store_past(connection: Connection, some: Sequence[Numbered[PastLine]], context: Context) -> list[Bad]:
+    bad, ended = [], []
+    for number, entry in some:
+        past = queries.Past(
+            entry.user_id,
+            entry.org_id,
+            entry.enterprise_id,
+            microseconds(entry.since),
+            microseconds(entry.until),
+        )
+        if past.since <= past.until <= context.at:
+            ended.append(past)
+        else:
+            detail = "The membership has not ended."
+            bad.append(_fault(number, detail, "/until", "must lie after since, and not in the future"))
+    events = [
+        journal.Event(
+            id=context.new_id(),
+            at=context.at,
+            actor=context.caller.name,
+            type="member.remembered",
+            user_id=past.user_id,
+            org_id=past.org_id,
+            data={"enterpriseId": past.enterprise_id},
+        )
+        for past in queries.remember(connection, ended)
+    ]
+    journal.append(connection, events)
+    return bad
+
+
+def _store_records(connection: Connection, some: Sequence[Numbered[RecordLine]], context: Context) -> list[Bad]:
+    """Store records as PUT does, all by one statement, and tell the journal of each that changed."""
+    keys = [(line.entry.properties.user_id, line.entry.org_id or HOME) for line in some]
+    situations = look_up(connection, [Lookup(*key, "") for key in keys], for_write=True)
+    before = {key: situation.own for key, situation in zip(keys, situations, strict=True)}
+    after = dict(before)
+    bad, events = [], []
+    new_people: dict[str, str] = {}
+    for (number, entry), key, situation in zip(some, keys, situations, strict=True):
+        if key[1] != HOME and not situation.organization_exists:
+            bad.append(_no_organization(number))
+            continue
+        record = imported(after[key], entry.properties, context.now)
+        if record is after[key]:
+            continue
+        events.append(_import_event(context, key, after[key], record))
+        after[key] = record
+        if situation.person is None:
+            new_people.setdefault(key[0], context.new_id())
+    saves = [
+        Save(*key, encode(record.properties).decode(), record.version, _version(before[key]))
+        for key, record in after.items()
+        if record is not None and record is not before[key]
+    ]
+    save(connection, saves)
+    people.add_people(connection, new_people)
+    journal.append(connection, events)
+    return bad
+
+
+def _version(record: Record | None) -> int:
+    return 0 if record is None else record.version
+
+
+def _import_event(context: Context, key: tuple[str, str], before: Record | None, after: Record) -> journal.Event:
+    user_id, org_id = key
+    return journal.Event(
+        id=context.new_id(),
+        at=after.version,
+        actor=context.caller.name,
+        type="properties.imported",
+        user_id=user_id,
+        org_id=org_id,
+        data=changes(before, after),
+    )
+
+
+def imported(previous: Record | None, incoming: UserProperties, now: datetime) -> Record:
+    """The record after an import: as after a PUT, but a new one keeps its `modifiedDate`.
+
+    So an export can be imported elsewhere unharmed, and again without effect: what is stored already stays as it is.
+    """
+    version = microseconds(incoming.modified_date)
+    if previous is not None:
+        return previous if _is_same(previous, incoming) else replaced(previous, incoming, now)
+    if not 0 < version <= microseconds(now):
+        return replaced(None, incoming, now)
+    return Record(incoming, version)
+
+
+def _is_same(stored_already: Record, incoming: UserProperties) -> bool:
+    if stored_already.properties.modified_date != incoming.modified_date:
+        return False
+    one, other = (
+        lines.single_line(encode(properties).decode()) for properties in (stored_already.properties, incoming)
+    )
+    return one == other
+
+
+STORES: dict[str, Store] = {
+    "organization": _one_by_one(
+        lambda connection, context, line: directory.put_organization(
+            connection, context, line.org_id, Organization(name=line.name)
+        )
+    ),
+    "enterprise": _one_by_one(
+        lambda connection, context, line: directory.put_enterprise(
+            connection, context, line.org_id, line.enterprise_id, Enterprise(name=line.name)
+        )
+    ),
+    "role": _one_by_one(
+        lambda connection, context, line: directory.put_role(
+            connection, context, line.org_id, line.role, Role(title=line.title, admin=line.admin)
+        )
+    ),
+    "person": _store_people,
+    "member": _store_members,
+    "past": _store_past,
+    "record": _store_records,
+}
+
+
+async def export(
+    database: Database, kind: str = KINDS[0], after: Key | None = None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Every line that follows the one of this kind and key, page by page, in an order that stays the same.
+
+    Answers each page's kind and lines. A line is whole as it stood when its page was read; the pages are not of one
+    moment.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    for each in KINDS[KINDS.index(kind) :]:
+        while page := await database.read(partial(queries.PAGES[each], after=after, limit=PAGE), patient=True):
+            after = page[-1][0]
+            yield each, [text for _, text in page]
+        after = None
