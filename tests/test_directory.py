@@ -128,16 +128,20 @@ class TestEnterprises:
 
         assert pointers(refused(answer, 422, "unknown_enterprise")) == {"/enterprises/0", "/enterprises/1"}
 
-    def test_deleting_an_enterprise_ends_the_memberships_limited_to_it(self, world: World) -> None:
-        enterprise, user = fresh("enterprise"), fresh("user")
-        path = f"/organizations/{world.org_id}/enterprises/{enterprise}"
-        world.put(path, {"name": "N"})
-        world.put(f"/organizations/{world.org_id}/members/{user}", {"enterprises": [enterprise]})
+    def test_deleting_an_enterprise_ends_the_memberships_limited_to_it_alone(self, world: World) -> None:
+        going, staying = fresh("enterprise"), fresh("enterprise")
+        world.define_role("dispatcher")
+        members = f"/organizations/{world.org_id}/members"
+        for enterprise in (going, staying):
+            world.put(f"/organizations/{world.org_id}/enterprises/{enterprise}", {"name": "N"})
+        for user, enterprises in (("alone", [going]), ("both", [going, staying]), ("whole", [])):
+            world.put(f"{members}/{user}", {"roles": ["dispatcher"], "enterprises": enterprises})
 
-        world.platform.delete(BASE + path)
+        world.platform.delete(f"{BASE}/organizations/{world.org_id}/enterprises/{going}")
 
-        member = world.platform.get(f"{BASE}/organizations/{world.org_id}/members/{user}").json()
-        assert member["enterprises"] == []
+        left = {member["userId"]: member["enterprises"] for member in listed(world, members, role="dispatcher")}
+        assert left == {"both": [staying], "whole": []}
+        refused(world.platform.get(f"{BASE}{members}/alone"), 404, "member_not_found")
 
 
 class TestMembers:

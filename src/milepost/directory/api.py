@@ -159,7 +159,7 @@ async def put_enterprise(request: AnyRequest, org_id: FromPath[str], enterprise_
     opt=_deleting(Enterprise, ENTERPRISE_NOT_FOUND),
 )
 async def delete_enterprise(request: AnyRequest, org_id: FromPath[str], enterprise_id: FromPath[str]) -> None:
-    """Delete an enterprise; memberships limited to it end."""
+    """Delete an enterprise; memberships limited to it alone end with their roles."""
     await _delete(request, service.delete_enterprise, *_enterprise(org_id, enterprise_id))
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     null,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -98,8 +99,26 @@ def put_enterprise(connection: Connection, entry: Enterprise) -> None:
 
 
 def delete_enterprise(connection: Connection, enterprise_id: str, at: int) -> int:
-    """Delete an enterprise; answers how many memberships were limited to it, which end."""
-    ended = _end_enterprises(connection, at, member_enterprises.c.enterprise_id == enterprise_id)
+    """Delete an enterprise; answers how many memberships were limited to it alone, which end with their roles.
+
+    Were such a membership only to lose its enterprise, it would be one of the whole organization.
+    """
+    here = member_enterprises.alias("here")
+    limited = select(here.c.user_id, here.c.org_id).where(
+        here.c.enterprise_id == enterprise_id,
+        here.c.until.is_(None),
+        ~exists().where(
+            member_enterprises.c.user_id == here.c.user_id,
+            member_enterprises.c.org_id == here.c.org_id,
+            member_enterprises.c.enterprise_id != enterprise_id,
+            member_enterprises.c.until.is_(None),
+        ),
+    )
+    ended = 0
+    for table in (member_roles, members):
+        gone = delete(table).where(tuple_(table.c.user_id, table.c.org_id).in_(limited))
+        ended = connection.execute(gone).rowcount
+    _end_enterprises(connection, at, member_enterprises.c.enterprise_id == enterprise_id)
     connection.execute(delete(enterprises).where(enterprises.c.enterprise_id == enterprise_id))
     return ended
 

@@ -147,7 +147,7 @@ def put_enterprise(
 
 
 def delete_enterprise(connection: Connection, context: Context, org_id: str, enterprise_id: str) -> None:
-    """Delete an enterprise; memberships limited to it end, and are remembered as past."""
+    """Delete an enterprise; memberships limited to it alone end with their roles, and are remembered as past."""
     _admit(connection, context, Action.WRITE_DIRECTORY, org_id)
     _own_enterprise(connection, org_id, enterprise_id)
     ended = queries.delete_enterprise(connection, enterprise_id, context.at)
