@@ -20,7 +20,7 @@ from milepost.directory import api as directory_api
 from milepost.edge import AnyRequest, new_id
 from milepost.logs import configure
 from milepost.openapi import Operation
-from milepost.problems import INTERNAL, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NO_SUCH_PATH, Kind, Problem
+from milepost.problems import INTERNAL, INVALID_PARAMETER, METHOD_NOT_ALLOWED, NO_SUCH_PATH, UNAVAILABLE, Kind, Problem
 from milepost.properties import api as properties_api
 from milepost.properties.attributes import attributes_rule
 from milepost.properties.service import Properties
@@ -96,7 +96,10 @@ async def live() -> Response[bytes]:
 @get("/health/ready", opt=Operation(action=None, answers={200: HEALTH}).opt())
 async def ready(request: AnyRequest) -> Response[bytes]:
     """The database answers and has the schema this release works with."""
-    await request.app.state.database.read(versions.check)
+    try:
+        await request.app.state.database.read(versions.check)
+    except versions.WrongSchema as wrong:
+        raise Problem(UNAVAILABLE, str(wrong), headers={"Retry-After": "10"}) from None
     return Response(b'{"status":"ready"}', media_type="application/json")
 
 
@@ -152,12 +155,7 @@ def _request_id(scope: Any) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             text: str = value.decode("latin-1")
-            if (
-                0 < len(text) <= REQUEST_ID_LIMIT
-                and text.isascii()
-                and text.isprintable()
-                and " " not in text
-            ):
+            if 0 < len(text) <= REQUEST_ID_LIMIT and text.isascii() and text.isprintable() and " " not in text:
                 return text
     return new_id()
 
@@ -187,6 +185,4 @@ def answer_framework_error(request: AnyRequest, error: HTTPException) -> Respons
 
 def answer_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
     log.error("request.failed", request_id=request.scope["milepost.request_id"], exc_info=error)  # type: ignore[typeddict-item]
-    return answer_problem(
-        request, Problem(INTERNAL, "The service failed; its log has more under this requestId.")
-    )
+    return answer_problem(request, Problem(INTERNAL, "The service failed; its log has more under this requestId."))

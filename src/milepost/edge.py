@@ -83,13 +83,9 @@ def _query(query_string: bytes, parameters: tuple[str, ...]) -> dict[str, str]:
         return {}
     values: dict[str, str] = {}
     try:
-        pairs = parse_qsl(
-            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50
-        )
+        pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50)
     except ValueError:
-        raise Problem(
-            INVALID_PARAMETER, "The query string is not valid: percent-encode it as UTF-8."
-        ) from None
+        raise Problem(INVALID_PARAMETER, "The query string is not valid: percent-encode it as UTF-8.") from None
     for name, value in pairs:
         if name not in parameters:
             known = f"; known here: {', '.join(parameters)}" if parameters else ""
@@ -137,9 +133,7 @@ async def body(request: AnyRequest, *media_types: str) -> tuple[bytes, str]:
     """
     media_type = _media_type(request, media_types)
     limit: int = request.app.state.settings.max_body
-    too_large = Problem(
-        BODY_TOO_LARGE, f"The body may have at most {limit:,} bytes.", headers={"Connection": "close"}
-    )
+    too_large = Problem(BODY_TOO_LARGE, f"The body may have at most {limit:,} bytes.", headers={"Connection": "close"})
     if int(request.headers.get("content-length") or 0) > limit:
         raise too_large
     chunks, size = [], 0
@@ -165,7 +159,7 @@ def _media_type(request: AnyRequest, media_types: tuple[str, ...]) -> str:
     if media_type not in media_types or (charset.startswith("charset=") and charset != "charset=utf-8"):
         raise Problem(
             UNSUPPORTED_MEDIA_TYPE,
-            f"Send the body as {' or '.join(media_types)}, in UTF-8.",
+            f"Send the body as {' or '.join(media_types)}, in UTF-8, and not as {header[:100]}.",
             headers={"Accept-Patch" if request.method == "PATCH" else "Accept": ", ".join(media_types)},
         )
     return media_type
@@ -187,4 +181,3 @@ def empty(status: int, tag: str | None = None) -> Response[None]:
     """An answer without a body: 204, or 304 with its ETag."""
     headers = {"Cache-Control": "private, no-cache", "ETag": f'"{tag}"'} if tag is not None else {}
     return Response(None, status_code=status, headers=headers)
-

@@ -25,25 +25,21 @@ def about(meaning: str) -> msgspec.Meta:
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The service's settings. Field `x` is read from `MILEPOST_X`."""
 
-    database: Annotated[
-        str, about("sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/name")
-    ] = "sqlite:///milepost.db"
+    database: Annotated[str, about("sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/name")] = (
+        "sqlite:///milepost.db"
+    )
     host: Annotated[str, about("address to listen on")] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="port to listen on")] = 8080
     workers: Annotated[Positive, about("worker processes")] = 1
 
     jwks_file: Annotated[Path | None, about("file with the JWKS that user tokens are checked against")] = None
-    jwks_url: Annotated[
-        str | None, about("URL of that JWKS, fetched again when a token names an unknown key")
-    ] = None
+    jwks_url: Annotated[str | None, about("URL of that JWKS, fetched again when a token names an unknown key")] = None
     public_key_file: Annotated[Path | None, about("file with one public key in PEM")] = None
     signing_key_file: Annotated[
         Path | None,
         about("the service's own Ed25519 key, made when no other key is set; default: beside the data"),
     ] = None
-    token_algorithms: Annotated[
-        tuple[str, ...], about("JWS algorithms accepted in tokens, comma-separated")
-    ] = (
+    token_algorithms: Annotated[tuple[str, ...], about("JWS algorithms accepted in tokens, comma-separated")] = (
         "EdDSA",
         "Ed25519",
         "ES256",
@@ -56,20 +52,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, msgspec.Meta(ge=0, le=300, description="seconds a token's times may be off (clock skew)")
     ] = 30
 
-    attributes_schema: Annotated[Path | None, about("file with a JSON Schema that `attributes` must fit")] = (
-        None
-    )
+    attributes_schema: Annotated[Path | None, about("file with a JSON Schema that `attributes` must fit")] = None
     max_body: Annotated[Positive, about("largest request body, bytes")] = 1_048_576
-    cors_origins: Annotated[
-        tuple[str, ...], about("origins that may call from a browser, comma-separated")
-    ] = ()
+    cors_origins: Annotated[tuple[str, ...], about("origins that may call from a browser, comma-separated")] = ()
 
     pool_size: Annotated[Positive, about("database connections per worker, reading and writing each")] = 4
     batch_size: Annotated[Positive, about("most requests that share one query or one commit")] = 64
     database_timeout: Annotated[Positive, about("seconds a query may take before the caller gets 503")] = 10
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], about("least level that is logged")
-    ] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], about("least level that is logged")] = "info"
     log_format: Annotated[Literal["auto", "json", "console"], about("auto: console on a terminal")] = "auto"
     stop_timeout: Annotated[Positive, about("seconds a stop waits for accepted requests")] = 30
 
@@ -83,9 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         try:
             url = make_url(self.database)
         except ArgumentError:
-            raise SettingsError(
-                f"{PREFIX}DATABASE is not a database URL; it takes {help_of('database')}"
-            ) from None
+            raise SettingsError(f"{PREFIX}DATABASE is not a database URL; it takes {help_of('database')}") from None
         if url.drivername not in {"sqlite", "postgresql"}:
             raise SettingsError(
                 f"{PREFIX}DATABASE names {url.drivername!r}; it takes {help_of('database')}",

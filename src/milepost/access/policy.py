@@ -97,7 +97,7 @@ def require(caller: Caller, action: Action, target: Target) -> None:
         Problem: `forbidden` (403).
     """
     if not allowed(caller, action, target):
-        raise Problem(FORBIDDEN, "This caller may not do this here; docs/access.md says who may.")
+        raise Problem(FORBIDDEN, "This caller may not do this here; ask an admin of the organization.")
 
 
 class Everything(msgspec.Struct, frozen=True):

@@ -29,6 +29,11 @@ def administers(connection: Connection, user_id: str | None, org_id: str) -> boo
     return connection.execute(held.limit(1)).first() is not None
 
 
+def organization_exists(connection: Connection, org_id: str) -> bool:
+    found = select(organizations.c.org_id).where(organizations.c.org_id == org_id)
+    return connection.execute(found).first() is not None
+
+
 def visible_to(caller: Caller) -> ColumnElement[bool]:
     """The condition on `organizations` that leaves those the caller may see in a list."""
     match visible_organizations(caller):
@@ -94,8 +99,6 @@ def add(connection: Connection, key: StoredKey) -> None:
 def revoke(connection: Connection, key_id: str, at: int) -> bool:
     """Revoke a key; False where there is none that still holds."""
     revoked = connection.execute(
-        update(service_keys)
-        .where(service_keys.c.key_id == key_id, service_keys.c.revoked.is_(None))
-        .values(revoked=at)
+        update(service_keys).where(service_keys.c.key_id == key_id, service_keys.c.revoked.is_(None)).values(revoked=at)
     )
     return revoked.rowcount == 1

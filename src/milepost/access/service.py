@@ -11,7 +11,7 @@ from milepost.access.queries import StoredKey
 from milepost.access.tokens import Verifier, bearer, matches, new_service_key, service_key_id
 from milepost.domain.records import microseconds
 from milepost.journal import queries as journal
-from milepost.problems import INVALID_TOKEN, Problem
+from milepost.problems import INVALID_TOKEN, ORGANIZATION_NOT_FOUND, Problem
 from milepost.store.batches import Batches
 from milepost.store.database import Database
 
@@ -56,14 +56,18 @@ def create_key(
     actor: str,
     event_id: str,
 ) -> tuple[str, str]:
-    """Make a service key; answers its id and its text, which is shown this once and not stored."""
+    """Make a service key; answers its id and its text, which is shown this once and not stored.
+
+    Raises:
+        Problem: `organization_not_found` where it is to be limited to one that does not exist.
+    """
+    if org_id is not None and not queries.organization_exists(connection, org_id):
+        raise Problem(ORGANIZATION_NOT_FOUND, f"There is no organization {org_id} that the key could be limited to.")
     key = new_service_key()
     at = microseconds(now)
     queries.add(connection, StoredKey(key.key_id, key.digest, label, list(scopes), org_id, at, None))
     data: dict[str, object] = {"keyId": key.key_id, "label": label, "scopes": list(scopes)}
-    event = journal.Event(
-        id=event_id, at=at, actor=actor, type="service_key.created", org_id=org_id or "", data=data
-    )
+    event = journal.Event(id=event_id, at=at, actor=actor, type="service_key.created", org_id=org_id or "", data=data)
     journal.append(connection, [event])
     return key.key_id, key.text
 

@@ -8,6 +8,8 @@ import typer
 from milepost import __version__
 from milepost.cli import access, database, directory, serve, settings, transfer
 from milepost.cli.terminal import USAGE, Failure, complain
+from milepost.logs import configure
+from milepost.settings import Settings
 
 app = typer.Typer(
     name="milepost",
@@ -45,6 +47,8 @@ def options(
 
 def main() -> None:
     """Run the command; a failure is one sentence on standard error and an exit code that scripts can use."""
+    # What a verb prints on standard output must not be mixed with lines of the log.
+    configure(Settings(log_level="error"))
     try:
         _require_text(sys.argv)
         app()

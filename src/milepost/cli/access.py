@@ -13,7 +13,6 @@ from milepost.access.tokens import sign
 from milepost.cli.terminal import (
     BAD_SETTINGS,
     OPERATOR,
-    USAGE,
     DatabaseOption,
     Failure,
     err,
@@ -106,5 +105,5 @@ def revoke(key_id: str, database: DatabaseOption = None) -> None:
         lambda connection: revoke_key(connection, key_id=key_id, now=now(), actor=OPERATOR.name, event_id=new_id()),
     )
     if not found:
-        raise Failure(f"there is no key {key_id} that still holds; `milepost key list` shows them", USAGE)
+        raise Failure(f"there is no key {key_id} that still holds; `milepost key list` shows them")
     err.print(f"Key {key_id} is revoked.")

@@ -73,7 +73,8 @@ def import_(
         run(settings, Import(stream, state, report, fit_attributes, committed).run)
         report.finish()
         checkpoint.remove(file)
-    err.print(_summary("Imported", state.imported, f"; {state.bad:,} bad lines left out" if state.bad else ""))
+    left_out = f"; {state.bad:,} bad {'line' if state.bad == 1 else 'lines'} left out" if state.bad else ""
+    err.print(_summary("Imported", state.imported, left_out))
     if state.bad:
         raise typer.Exit(FAILED)
 

@@ -127,7 +127,8 @@ class Reader(Generic[T]):
 def _invalid(faults: list[Fault]) -> Problem:
     count = len(faults)
     if count == 1:
-        detail = f"{faults[0].pointer or 'The body'} {faults[0].detail}."
+        detail = f"{faults[0].pointer or 'The body'} {faults[0].detail}".rstrip(".")
+        detail += "" if detail.endswith("?") else "."
     elif count <= MAX_FAULTS:
         detail = f"The body has {count} faults, listed in errors."
     else:

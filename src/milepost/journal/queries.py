@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Executable, Text, insert, select
+from sqlalchemy import BigInteger, Connection, Executable, Row, Text, insert, literal, select, tuple_
 
 from milepost.store.database import as_rows, rows
-from milepost.store.schema import journal, next_position
+from milepost.store.schema import journal, next_position, settled_below
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -26,20 +27,27 @@ class Event(msgspec.Struct, frozen=True):
     data: dict[str, object] = {}
 
 
+class Position(NamedTuple):
+    """Where an event stands in the journal. Those of one transaction share the number."""
+
+    number: int
+    event_id: str
+
+
+START = Position(0, "")
+ORDER = (journal.c.position, journal.c.id)
+
+
 @cache
 def _append(dialect: str) -> Executable:
-    new = rows(
-        dialect, "events", user_id=Text, id=Text, at=BigInteger, org_id=Text, actor=Text, type=Text, data=Text
-    )
+    new = rows(dialect, "events", user_id=Text, id=Text, at=BigInteger, org_id=Text, actor=Text, type=Text, data=Text)
     return insert(journal).from_select([*new.c.keys(), "position"], select(*new.c, next_position()))
 
 
 def append(connection: Connection, events: Sequence[Event]) -> None:
     """Write events, in their order."""
     if events:
-        connection.execute(
-            _append(connection.dialect.name), {"events": as_rows(_row(event) for event in events)}
-        )
+        connection.execute(_append(connection.dialect.name), {"events": as_rows(_row(event) for event in events)})
 
 
 def _row(event: Event) -> tuple[object, ...]:
@@ -49,9 +57,20 @@ def _row(event: Event) -> tuple[object, ...]:
 
 def of_user(connection: Connection, user_id: str) -> list[Event]:
     """The events about a user, oldest first."""
-    order = (journal.c.position, journal.c.id)
-    found = connection.execute(select(journal).where(journal.c.user_id == user_id).order_by(*order))
-    return [
-        Event(row.id, row.at, row.actor, row.type, row.user_id, row.org_id, msgspec.json.decode(row.data))
-        for row in found
-    ]
+    found = connection.execute(select(journal).where(journal.c.user_id == user_id).order_by(*ORDER))
+    return [_event(row) for row in found]
+
+
+def read_after(connection: Connection, position: Position, limit: int) -> list[tuple[Position, Event]]:
+    """The events that follow a position, in their order, each with its own position, at most `limit` of them.
+
+    A reader that goes on from the last position it was given sees every event, and each once.
+    """
+    after = tuple_(*ORDER) > tuple_(literal(position.number, BigInteger), literal(position.event_id, Text))
+    found = select(journal).where(after, journal.c.position < settled_below()).order_by(*ORDER).limit(limit)
+    return [(Position(row.position, row.id), _event(row)) for row in connection.execute(found)]
+
+
+def _event(row: Row[Any]) -> Event:
+    data = msgspec.json.decode(row.data)
+    return Event(row.id, row.at, row.actor, row.type, row.user_id, row.org_id, data)

@@ -209,9 +209,7 @@ async def _patch(request: AnyRequest, merging: Callable[[object], Patch]) -> Pat
 
 def _merging(document: object) -> Patch:
     if not isinstance(document, dict):
-        raise Problem(
-            INVALID_BODY, "A merge-patch of the record must be an object.", [Fault("must be an object", "")]
-        )
+        raise Problem(INVALID_BODY, "A merge-patch of the record must be an object.", [Fault("must be an object", "")])
     return lambda before: merge_patch(before, document)
 
 

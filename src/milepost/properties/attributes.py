@@ -36,8 +36,6 @@ def attributes_rule(schema_file: Path | None) -> Callable[[UserProperties], None
             return
         faults = schema_faults(validator, parse(bytes(properties.attributes)), "/attributes")
         if faults:
-            raise Problem(
-                INVALID_ATTRIBUTES, "attributes do not fit the schema that the operator set.", faults
-            )
+            raise Problem(INVALID_ATTRIBUTES, "attributes do not fit the schema that the operator set.", faults)
 
     return fit

@@ -45,7 +45,8 @@ def _parts(type_: type, *, required: tuple[str, ...] = (), **patched: Schema) ->
             name: part if name in whole["required"] else {"anyOf": [part, {"type": "null"}]}
             for name, part in members.items()
         },
-        "additionalProperties": False,
+        # To take away what is not there changes nothing (RFC 7396).
+        "additionalProperties": {"type": "null"},
     }
 
 

@@ -140,9 +140,7 @@ class Erase(NamedTuple):
 @cache
 def _save(dialect: str) -> Executable:
     columns = ("user_id", "org_id", "body", "version", "replaces")
-    new = rows(
-        dialect, "records", user_id=Text, org_id=Text, body=Text, version=BigInteger, replaces=BigInteger
-    )
+    new = rows(dialect, "records", user_id=Text, org_id=Text, body=Text, version=BigInteger, replaces=BigInteger)
     statement = insert_rows(dialect, properties, columns, new)
     written = {name: statement.excluded[name] for name in ("body", "version", "replaces")}
     return statement.on_conflict_do_update(

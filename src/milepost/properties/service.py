@@ -203,9 +203,7 @@ class Properties:
         self._fit_attributes(properties)
         return properties
 
-    def patching(
-        self, patch: Patch, user_id: str, org_id: str, now: datetime
-    ) -> Callable[[Situation], Record]:
+    def patching(self, patch: Patch, user_id: str, org_id: str, now: datetime) -> Callable[[Situation], Record]:
         """A change that patches the whole record as its caller sees it."""
 
         def apply(situation: Situation) -> Record:
@@ -226,9 +224,7 @@ class Properties:
             shown = seen(before, roles)
             checklist = shown.guided_checklist
             document = None if checklist is UNSET else parse(queries.encode(checklist))
-            patched = msgspec.structs.replace(
-                shown, guided_checklist=read_checklist.read(dump(patch(document)))
-            )
+            patched = msgspec.structs.replace(shown, guided_checklist=read_checklist.read(dump(patch(document))))
             return self._patched(before, patched, roles, user_id, now)
 
         return apply

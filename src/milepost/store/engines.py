@@ -62,6 +62,8 @@ def sqlite_engine(url: URL, timeout: int, *, begin: str) -> Engine:
         # Where this fails, connecting says so.
         with suppress(OSError):
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            # It holds people's data; SQLite gives the files beside it the same mode.
+            Path(url.database).touch(mode=0o600)
     engine = create_engine(
         url,
         pool_size=1,

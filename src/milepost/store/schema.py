@@ -149,3 +149,23 @@ def _transaction_number(_element: next_position, _compiler: SQLCompiler, **_opti
 @compiles(next_position, "sqlite")
 def _next_number(_element: next_position, _compiler: SQLCompiler, **_options: object) -> str:
     return "(SELECT coalesce(max(position), 0) + 1 FROM journal)"
+
+
+class settled_below(FunctionElement[int]):  # noqa: N801 - reads as the SQL function that it is
+    """The position below which no event can come any more.
+
+    PostgreSQL: the number of the oldest transaction still running. SQLite: whatever is visible is settled.
+    """
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(settled_below, "postgresql")
+def _oldest_transaction(_element: settled_below, _compiler: SQLCompiler, **_options: object) -> str:
+    return "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"
+
+
+@compiles(settled_below, "sqlite")
+def _beyond_all(_element: settled_below, _compiler: SQLCompiler, **_options: object) -> str:
+    return "9223372036854775807"

@@ -71,8 +71,10 @@ def read(
     """
     good: list[Numbered[Line]] = []
     bad = []
-    for number, text in numbered:
-        if not text.strip():
+    for number, line in numbered:
+        # Without its end, what a fault says of places in the text holds.
+        text = line.rstrip()
+        if not text:
             continue
         place = ""
         try:
