@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -13,11 +12,9 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    bindparam,
     case,
     delete,
     exists,
-    insert,
     null,
     select,
     tuple_,
@@ -234,7 +231,7 @@ def members_in(
 
 def _with_holdings(wanted: Select[Any]) -> Executable:
     """A row for each member, and one more for each role and for each enterprise."""
-    page = wanted.cte("page")
+    page = wanted.subquery("page")
     member = (page.c.org_id, page.c.user_id, page.c.since)
     role, enterprise = member_roles.c, member_enterprises.c
     return union_all(
@@ -265,41 +262,35 @@ def _claim(dialect: str, *, moves_since: bool) -> Executable:
     )
 
 
-def claim_members(connection: Connection, claims: Iterable[Claim]) -> None:
+def claim_members(connection: Connection, claims: Sequence[Claim]) -> None:
     """Make users members, or hold the rows of those who are until the transaction ends, so that two PUTs never mix.
 
     Rows go in the order of their keys, so that two transactions never wait for each other in a ring.
     """
-    for moves_since, some in groupby(sorted(claims, key=_by_move), key=lambda claim: claim.moves_since):
-        statement = _claim(connection.dialect.name, moves_since=moves_since)
-        connection.execute(statement, {"claims": as_rows(claim[:3] for claim in some)})
+    for moves_since in (False, True):
+        some = [claim[:3] for claim in sorted(claims) if claim.moves_since is moves_since]
+        if some:
+            connection.execute(_claim(connection.dialect.name, moves_since=moves_since), {"claims": as_rows(some)})
 
 
-def _by_move(claim: Claim) -> tuple[bool, str, str]:
-    return (claim.moves_since, claim.user_id, claim.org_id)
-
-
-GIVE = insert(member_roles)
-TAKE = delete(member_roles).where(
-    member_roles.c.user_id == bindparam("user"),
-    member_roles.c.org_id == bindparam("org"),
-    member_roles.c.role == bindparam("name"),
-)
+@cache
+def _give(dialect: str) -> Executable:
+    new = rows(dialect, "given", user_id=Text, org_id=Text, role=Text, since=BigInteger)
+    return insert_rows(dialect, member_roles, ("user_id", "org_id", "role", "since"), new)
 
 
 def give_roles(connection: Connection, given: Mapping[Holding, int]) -> None:
     """Give roles, each since a time."""
     if given:
-        new = [
-            {"user_id": one.user_id, "org_id": one.org_id, "role": one.name, "since": since}
-            for one, since in given.items()
-        ]
-        connection.execute(GIVE, new)
+        new = as_rows((*one, since) for one, since in given.items())
+        connection.execute(_give(connection.dialect.name), {"given": new})
 
 
-def take_roles(connection: Connection, taken: Sequence[Holding]) -> None:
-    if taken:
-        connection.execute(TAKE, [{"user": one.user_id, "org": one.org_id, "name": one.name} for one in taken])
+def take_roles(connection: Connection, taken: Iterable[Holding]) -> None:
+    held = member_roles.c
+    for user_id, org_id, name in taken:
+        mine = (held.user_id == user_id) & (held.org_id == org_id)
+        connection.execute(delete(member_roles).where(mine, held.role == name))
 
 
 @cache
@@ -319,14 +310,10 @@ def enter_enterprises(connection: Connection, entered: Mapping[Holding, int]) ->
 
 
 def leave_enterprises(connection: Connection, left: Iterable[Holding], at: int) -> None:
-    for one in left:
-        _end_enterprises(
-            connection,
-            at,
-            (member_enterprises.c.user_id == one.user_id)
-            & (member_enterprises.c.org_id == one.org_id)
-            & (member_enterprises.c.enterprise_id == one.name),
-        )
+    held = member_enterprises.c
+    for user_id, org_id, name in left:
+        mine = (held.user_id == user_id) & (held.org_id == org_id)
+        _end_enterprises(connection, at, mine & (held.enterprise_id == name))
 
 
 def delete_member(connection: Connection, org_id: str, user_id: str, at: int) -> None:
