@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from milepost.access.keys import own_key
 from milepost.access.tokens import sign
@@ -32,6 +33,11 @@ from tests.postgres import (
 )
 
 KINDS = ("sqlite", "postgresql")
+
+# How long an example takes says something of the machine, and nothing of the product.
+settings.register_profile("milepost", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("milepost")
+
 RUN_FOLDER = pytest.StashKey[Path]()
 
 

@@ -28,20 +28,20 @@ def elsewhere(tmp_path: Path) -> Command:
 
 
 class Interruption:
-    """An import whose database goes away after some chunks of ten lines."""
+    """An import that ends before its time, after some chunks of ten lines."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
         self._import_lines = service.import_lines
         monkeypatch.setattr(importing, "CHUNK_LINES", 10)
 
-    def after(self, chunks: int) -> None:
+    def after(self, chunks: int, error: BaseException | None = None) -> None:
         left = chunks
 
         async def import_lines(database: Database, numbered: Sequence[Numbered[Any]], context: Context) -> list[Bad]:
             nonlocal left
             if not left:
-                raise Unavailable("it went away")
+                raise error or Unavailable("it went away")
             left -= 1
             return await self._import_lines(database, numbered, context)
 
@@ -78,6 +78,16 @@ class TestInterruptedImport:
         assert "Imported 50 organizations." in outcome.err
         assert command.must("export", "-").objects == organizations(50)
         assert not progress(file).exists()
+
+    @ONLY_SQLITE
+    def test_who_interrupts_a_run_is_told_how_to_go_on(self, command: Command, interruption: Interruption) -> None:
+        (command.folder / "data.ndjson").write_bytes(as_text(organizations(50)))
+        interruption.after(chunks=3, error=KeyboardInterrupt())
+
+        outcome = command("import", "data.ndjson")
+
+        assert outcome.code == 130
+        assert outcome.err == "Interrupted after line 30; the same command goes on from there.\n"
 
     @ONLY_SQLITE
     def test_restart_begins_at_line_1(self, command: Command, file: Path) -> None:

@@ -70,7 +70,12 @@ def import_(
             if file.is_file():
                 checkpoint.save(file, now_at)
 
-        run(settings, Import(stream, state, report, fit_attributes, committed).run)
+        try:
+            run(settings, Import(stream, state, report, fit_attributes, committed).run)
+        except KeyboardInterrupt:
+            if file.is_file():
+                err.print(f"Interrupted after line {state.line:,}; the same command goes on from there.")
+            raise
         report.finish()
         checkpoint.remove(file)
     left_out = f"; {state.bad:,} bad {'line' if state.bad == 1 else 'lines'} left out" if state.bad else ""
