@@ -25,14 +25,13 @@ from sqlalchemy import (
 from milepost.directory.memberships import Holding
 from milepost.domain.directory import Enterprise, Member, Organization, Role
 from milepost.domain.records import moment
-from milepost.store.database import as_rows, insert_rows, rows, upsert
+from milepost.store.database import Conflict, as_rows, insert_rows, rows, upsert
 from milepost.store.schema import (
     enterprises,
     member_enterprises,
     member_roles,
     members,
     organizations,
-    people,
     properties,
     roles,
     service_keys,
@@ -42,6 +41,15 @@ from milepost.store.schema import (
 def organization(connection: Connection, org_id: str) -> Organization | None:
     row = connection.execute(select(organizations).where(organizations.c.org_id == org_id)).first()
     return None if row is None else Organization(org_id=row.org_id, name=row.name)
+
+
+def hold_organization(connection: Connection, org_id: str, *, against_records: bool = False) -> bool:
+    """Hold an organization until the transaction ends, so that changes to its directory are made one after the other.
+
+    Nobody can store a first record under it meanwhile either, where it is held `against_records`. False: there is none.
+    """
+    held = select(organizations.c.org_id).where(organizations.c.org_id == org_id)
+    return connection.execute(held.with_for_update(key_share=not against_records)).first() is not None
 
 
 def list_organizations(
@@ -87,12 +95,15 @@ def list_enterprises(connection: Connection, org_id: str, after: str, limit: int
 
 
 def put_enterprise(connection: Connection, entry: Enterprise) -> None:
-    upsert(
-        connection,
-        enterprises,
-        {"enterprise_id": entry.enterprise_id},
-        {"org_id": entry.org_id, "name": entry.name},
-    )
+    """Store an enterprise.
+
+    Raises:
+        Conflict: another organization has made one of this id since it was looked for.
+    """
+    mine = enterprises.c.org_id == entry.org_id
+    changes = {"org_id": entry.org_id, "name": entry.name}
+    if not upsert(connection, enterprises, {"enterprise_id": entry.enterprise_id}, changes, mine):
+        raise Conflict
 
 
 def delete_enterprise(connection: Connection, enterprise_id: str, at: int) -> int:
@@ -333,15 +344,3 @@ def _end_enterprises(connection: Connection, at: int, which: ColumnElement[bool]
         .where(which, member_enterprises.c.until.is_(None))
         .values(until=case((since > at, since), else_=at))
     ).rowcount
-
-
-@cache
-def _add_people(dialect: str) -> Executable:
-    new = rows(dialect, "people", user_id=Text, id=Text)
-    return insert_rows(dialect, people, ("user_id", "id"), new).on_conflict_do_nothing()
-
-
-def add_people(connection: Connection, people_ids: dict[str, str]) -> None:
-    """Give each external user id its internal uuid, unless it has one already."""
-    if people_ids:
-        connection.execute(_add_people(connection.dialect.name), {"people": as_rows(sorted(people_ids.items()))})

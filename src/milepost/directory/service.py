@@ -27,6 +27,7 @@ from milepost.problems import (
     Kind,
     Problem,
 )
+from milepost.store import people
 
 Found = TypeVar("Found")
 
@@ -52,6 +53,8 @@ class Page(msgspec.Struct, frozen=True):
 
 def _admit(connection: Connection, context: Context, action: Action, org_id: str) -> None:
     """Ask the policy, then see that the organization exists (only those who may know are told that it does not)."""
+    if action is Action.WRITE_DIRECTORY:
+        queries.hold_organization(connection, org_id)
     is_admin = access.administers(connection, context.caller.user_id, org_id)
     require(context.caller, action, Target(org_id=org_id, caller_is_admin=is_admin))
     if queries.organization(connection, org_id) is None:
@@ -110,7 +113,8 @@ def put_organization(
 def delete_organization(connection: Connection, context: Context, org_id: str) -> None:
     """Delete an organization with its enterprises, roles, memberships and records."""
     require(context.caller, Action.WRITE_ORGANIZATION, Target(org_id=org_id))
-    _there(queries.organization(connection, org_id), ORGANIZATION_NOT_FOUND, "organization")
+    if not queries.hold_organization(connection, org_id, against_records=True):
+        raise Problem(ORGANIZATION_NOT_FOUND, "There is no such organization.")
     gone = queries.delete_organization(connection, org_id, context.at)
     _tell(connection, context, "organization.deleted", org_id, {**gone})
 
@@ -225,7 +229,7 @@ def put_members(
 
 def _refusals(connection: Connection, context: Context, asked: Sequence[Membership]) -> list[Problem | None]:
     """Why each membership cannot be put; None where it can."""
-    closed = {org_id: _closed(connection, context, org_id) for org_id in {one.org_id for one in asked}}
+    closed = {org_id: _closed(connection, context, org_id) for org_id in sorted({one.org_id for one in asked})}
     undefined = queries.undefined_roles(connection, [role for one in asked for role in one.roles])
     foreign = queries.foreign_enterprises(connection, [part for one in asked for part in one.enterprises])
     return [closed[one.org_id] or one.refusal(undefined, foreign, context.now) for one in asked]
@@ -255,7 +259,7 @@ def _stored_members(connection: Connection, context: Context, asked: Sequence[Me
     queries.enter_enterprises(
         connection, {held: since[held.key] for move in moves for held in move.enterprises_entered}
     )
-    queries.add_people(connection, {one.user_id: context.new_id() for one in asked})
+    people.add(connection, {one.user_id: context.new_id() for one in asked})
     events = [
         _event(context, "member.put", move.asked.org_id, move.told(), move.asked.user_id)
         for move in moves

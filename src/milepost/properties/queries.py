@@ -1,6 +1,6 @@
 """The record's SQL: everything a call needs to know in one statement, and what it changed in one more."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -142,12 +142,20 @@ def _save(dialect: str) -> Executable:
     columns = ("user_id", "org_id", "body", "version", "replaces")
     new = rows(dialect, "records", user_id=Text, org_id=Text, body=Text, version=BigInteger, replaces=BigInteger)
     statement = insert_rows(dialect, properties, columns, new)
-    written = {name: statement.excluded[name] for name in ("body", "version", "replaces")}
+    written = {name: statement.excluded[name] for name in ("body", "version")}
     return statement.on_conflict_do_update(
         index_elements=["user_id", "org_id"],
-        set_=written,
+        set_={**written, "replaces": 0},
         where=properties.c.version == statement.excluded.replaces,
-    ).returning(properties.c.user_id)
+    ).returning(properties.c.replaces)
+
+
+HELD = (
+    select(organizations.c.org_id)
+    .where(organizations.c.org_id.in_(bindparam("orgs", expanding=True)))
+    .order_by(organizations.c.org_id)
+    .with_for_update(read=True, key_share=True)
+)
 
 
 ERASE = (
@@ -157,17 +165,27 @@ ERASE = (
 )
 
 
+def _hold_organizations(connection: Connection, org_ids: Collection[str]) -> None:
+    """Keep the organizations of new records from being deleted before the transaction ends."""
+    if org_ids and len(connection.execute(HELD, {"orgs": sorted(org_ids)}).all()) != len(org_ids):
+        raise Conflict
+
+
 def save(connection: Connection, saves: Sequence[Save], erasures: Sequence[Erase] = ()) -> None:
     """Store and erase records.
 
     Rows go in the order of their keys, so that two transactions never wait for each other in a ring.
 
     Raises:
-        Conflict: another transaction changed one of them since it was read.
+        Conflict: another transaction changed one of them since it was read, or deleted its organization.
     """
     if saves:
-        written = connection.execute(_save(connection.dialect.name), {"records": as_rows(sorted(saves))})
-        if len(written.all()) != len(saves):
+        _hold_organizations(connection, {one.org_id for one in saves if not one.replaces and one.org_id != HOME})
+        written = (
+            connection.execute(_save(connection.dialect.name), {"records": as_rows(sorted(saves))}).scalars().all()
+        )
+        # A row that was replaced says 0; one that still says what it was to replace has been inserted in its place.
+        if len(written) != len(saves) or any(written):
             raise Conflict
     for user_id, org_id, version in sorted(erasures):
         erased = connection.execute(ERASE, {"user": user_id, "org": org_id, "expected": version})

@@ -8,7 +8,6 @@ from msgspec import UNSET
 from sqlalchemy import Connection
 
 from milepost.access.policy import Action, Caller, Target, require
-from milepost.directory import queries as directory
 from milepost.domain import preconditions
 from milepost.domain.contract import GuidedChecklist, UserProperties
 from milepost.domain.json_text import Reader, dump, parse
@@ -18,6 +17,7 @@ from milepost.journal import queries as journal
 from milepost.problems import ORGANIZATION_NOT_FOUND, RECORD_NOT_FOUND, Fault, Problem
 from milepost.properties import queries
 from milepost.properties.queries import HOME, Erase, Lookup, Save, Situation
+from milepost.store import people
 from milepost.store.batches import Batches
 from milepost.store.database import Database
 
@@ -100,7 +100,7 @@ def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Ans
     now_stored = dict(stored)
     results: list[Answer | None | Exception] = []
     events: list[journal.Event] = []
-    people: dict[str, str] = {}
+    newcomers: dict[str, str] = {}
     for change, situation in zip(asked, situations, strict=True):
         key = (change.user_id, change.org_id)
         situation.own = now_stored[key]
@@ -113,11 +113,11 @@ def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Ans
             continue
         events.append(_event(change, situation.own, record))
         if situation.person is None:
-            people.setdefault(change.user_id, change.person_id)
+            newcomers.setdefault(change.user_id, change.person_id)
         now_stored[key] = record
         results.append(None if record is None else _shown(record, change.org_id, situation))
     _save(connection, stored, now_stored)
-    directory.add_people(connection, people)
+    people.add(connection, newcomers)
     journal.append(connection, events)
     return results
 

@@ -98,7 +98,9 @@ properties = Table(
         doc="the record as JSON text, written and read by the application alone",
     ),
     Column("version", BigInteger, nullable=False, doc="modifiedDate in microseconds; grows with every write"),
-    Column("replaces", BigInteger, nullable=False, doc="the version that this one replaced, 0 for none"),
+    Column(
+        "replaces", BigInteger, nullable=False, doc="0; while a record is written, the version that it is to replace"
+    ),
     Index(None, "org_id", "user_id"),
 )
 

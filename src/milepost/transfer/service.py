@@ -9,7 +9,6 @@ import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from milepost.directory import queries as people
 from milepost.directory import service as directory
 from milepost.directory.memberships import Membership
 from milepost.directory.service import Context
@@ -19,6 +18,7 @@ from milepost.domain.records import Record, changes, checked, microseconds, repl
 from milepost.journal import queries as journal
 from milepost.problems import INVALID_BODY, ORGANIZATION_NOT_FOUND, Fault, Problem
 from milepost.properties.queries import HOME, Lookup, Save, encode, look_up, save
+from milepost.store import people as internal_ids
 from milepost.store.database import Database, refuses_data
 from milepost.transfer import lines, queries
 from milepost.transfer.lines import KINDS, Key, Line, MemberLine, PastLine, PersonLine, RecordLine
@@ -172,7 +172,7 @@ def _store_members(connection: Connection, some: Sequence[Numbered[MemberLine]],
 
 def _store_people(connection: Connection, some: Sequence[Numbered[PersonLine]], _: Context) -> list[Bad]:
     given = {line.entry.user_id: str(line.entry.id) for line in some}
-    people.add_people(connection, given)
+    internal_ids.add(connection, given)
     known = queries.person_ids(connection, list(given))
     return [
         _fault(line.number, "A user's internal id never changes.", "/id", "must be the id that the user has")
@@ -237,7 +237,7 @@ def _store_records(connection: Connection, some: Sequence[Numbered[RecordLine]],
         if record is not None and record is not before[key]
     ]
     save(connection, saves)
-    people.add_people(connection, new_people)
+    internal_ids.add(connection, new_people)
     journal.append(connection, events)
     return bad
 

@@ -1,0 +1,184 @@
+"""Calls that meet: whichever comes first, the data stays sound, and nobody is told what is not so."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pytest
+
+from milepost.access.policy import Caller
+from milepost.directory import service
+from milepost.directory.service import Context
+from milepost.domain.contract import UserProperties
+from milepost.domain.directory import Enterprise, Member, Organization, Role
+from milepost.domain.records import Record
+from milepost.edge import new_id, now
+from milepost.problems import Problem
+from milepost.properties.queries import HOME, Situation
+from milepost.properties.service import Change, Properties, erasing, replacing
+from milepost.settings import Settings
+from milepost.store import integrity, versions
+from milepost.store.database import Database
+from tests.calls import directly
+
+Result = TypeVar("Result")
+
+ROUNDS = 40
+ADMIN = Caller(user_id="operator", platform_admin=True)
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process would be: connections of its own to the same database."""
+
+    database: Database
+    properties: Properties
+
+    async def directory(self, use_case: Callable[..., Result], *arguments: object) -> Result:
+        context = Context(ADMIN, now(), new_id)
+        return await self.database.write(lambda connection: use_case(connection, context, *arguments))
+
+    async def put_record(self, user_id: str, org_id: str = HOME) -> object:
+        moment = datetime(2026, 3, 1, tzinfo=UTC)
+        properties = UserProperties(user_id=user_id, created_date=moment, modified_date=moment)
+        return await self.properties.write(_change(user_id, org_id, "properties.put", replacing(properties, now())))
+
+    async def touch_record(self, user_id: str) -> object:
+        """Change a record that must be there, as a patch does."""
+
+        def apply(situation: Situation) -> Record:
+            if situation.own is None:
+                raise LookupError
+            return replacing(situation.own.properties, now())(situation)
+
+        return await self.properties.write(_change(user_id, HOME, "properties.patched", apply))
+
+    async def erase_record(self, user_id: str) -> None:
+        await self.properties.erase(_change(user_id, HOME, "properties.deleted", erasing))
+
+
+def _change(user_id: str, org_id: str, event: str, apply: Callable[[Situation], Record | None]) -> Change:
+    return Change(
+        caller=ADMIN,
+        user_id=user_id,
+        org_id=org_id,
+        event=event,
+        apply=apply,
+        now=now(),
+        event_id=new_id(),
+        person_id=new_id(),
+    )
+
+
+@asynccontextmanager
+async def two_processes(url: str) -> AsyncIterator[tuple[Process, Process]]:
+    databases = [versions.open_database(Settings(database=url)) for _ in range(2)]
+    try:
+        first, second = (Process(database, Properties(database, lambda _: None)) for database in databases)
+        yield first, second
+    finally:
+        for database in databases:
+            await database.close()
+
+
+async def meet(*calls: Awaitable[Any]) -> tuple[bool, ...]:
+    """Have calls run at once; answers which of them were accepted."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, (Problem, LookupError)):
+            raise answer
+    return tuple(not isinstance(answer, BaseException) for answer in answers)
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    directly(database_url, versions.upgrade)
+    return database_url
+
+
+def run(url: str, each: Callable[[Process, Process, str], Awaitable[None]]) -> None:
+    """Let each round's calls meet on the database, which must be sound afterwards."""
+
+    async def rounds() -> None:
+        async with two_processes(url) as (first, second):
+            await first.directory(service.put_organization, "acme", Organization(name="Acme"))
+            await first.directory(service.put_organization, "other", Organization(name="Other"))
+            await first.directory(service.put_role, "acme", "buyer", Role(title="Buyer"))
+            await first.directory(service.put_enterprise, "acme", "north", Enterprise(name="North"))
+            for n in range(ROUNDS):
+                await each(first, second, f"x-{n}")
+
+    asyncio.run(rounds())
+    assert directly(url, integrity.faults) == []
+
+
+def test_a_member_who_is_put_while_being_deleted(url: str) -> None:
+    async def each(first: Process, second: Process, user_id: str) -> None:
+        await first.directory(service.put_member, "acme", user_id, Member())
+        full = Member(roles=["buyer"], enterprises=["north"])
+        await meet(
+            first.directory(service.put_member, "acme", user_id, full),
+            second.directory(service.delete_member, "acme", user_id),
+        )
+
+    run(url, each)
+
+
+def test_an_enterprise_that_is_entered_while_being_deleted(url: str) -> None:
+    async def each(first: Process, second: Process, enterprise_id: str) -> None:
+        await first.directory(service.put_enterprise, "acme", enterprise_id, Enterprise(name="South"))
+        await meet(
+            first.directory(service.put_member, "acme", "jane", Member(enterprises=[enterprise_id])),
+            second.directory(service.delete_enterprise, "acme", enterprise_id),
+        )
+
+    run(url, each)
+
+
+def test_an_enterprise_that_two_organizations_make_at_once_belongs_to_one(url: str) -> None:
+    async def each(first: Process, second: Process, enterprise_id: str) -> None:
+        accepted = await meet(
+            first.directory(service.put_enterprise, "acme", enterprise_id, Enterprise(name="North")),
+            second.directory(service.put_enterprise, "other", enterprise_id, Enterprise(name="North")),
+        )
+        assert sorted(accepted) == [False, True]
+
+    run(url, each)
+
+
+def test_an_organization_that_is_deleted_while_somebody_joins_it(url: str) -> None:
+    async def each(first: Process, second: Process, org_id: str) -> None:
+        await first.directory(service.put_organization, org_id, Organization(name="Short-lived"))
+        await first.directory(service.put_role, org_id, "buyer", Role(title="Buyer"))
+        await first.directory(service.put_enterprise, org_id, f"{org_id}-north", Enterprise(name="North"))
+        full = Member(roles=["buyer"], enterprises=[f"{org_id}-north"])
+        await meet(
+            first.directory(service.put_member, org_id, "jane", full),
+            second.directory(service.delete_organization, org_id),
+        )
+
+    run(url, each)
+
+
+def test_an_organization_that_is_deleted_while_a_record_is_stored_under_it(url: str) -> None:
+    async def each(first: Process, second: Process, org_id: str) -> None:
+        await first.directory(service.put_organization, org_id, Organization(name="Short-lived"))
+        await meet(first.put_record("jane", org_id), second.directory(service.delete_organization, org_id))
+
+    run(url, each)
+
+
+def test_a_record_that_is_patched_while_being_deleted_does_not_come_back(url: str) -> None:
+    async def each(first: Process, second: Process, user_id: str) -> None:
+        await first.put_record(user_id)
+
+        _, erased = await meet(first.touch_record(user_id), second.erase_record(user_id))
+
+        assert erased
+        (still_there,) = await meet(first.touch_record(user_id))
+        assert not still_there
+
+    run(url, each)
