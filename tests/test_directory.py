@@ -145,6 +145,15 @@ class TestEnterprises:
 
 
 class TestMembers:
+    def test_ids_as_long_as_they_may_be_are_kept(self, world: World) -> None:
+        org_id, role, user_id = ("\N{COMPASS}" * 190 + fresh("x")[-10:] for _ in range(3))
+        world.create_organization(org_id)
+        world.define_role(role, org_id=org_id)
+
+        stored = world.put(f"/organizations/{org_id}/members/{user_id}", {"roles": [role]})
+
+        assert stored["roles"] == [role]
+
     def test_a_member_has_exactly_the_roles_put_last(self, world: World) -> None:
         for role in ("a", "b", "c"):
             world.define_role(role)

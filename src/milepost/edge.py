@@ -29,6 +29,9 @@ JSON = "application/json"
 BODY_TIMEOUT = 30
 """Seconds a client may take to send its body."""
 
+MOST_BYTES_OF_AN_ID = 800
+"""Three ids make a key in PostgreSQL, whose index holds 2,704 bytes of it."""
+
 AnyRequest = Request[Any, Any, State]
 _encode = msgspec.json.Encoder().encode
 
@@ -104,12 +107,15 @@ def identifier(name: str, value: str) -> str:
     """An id from a path or query.
 
     Raises:
-        Problem: `invalid_parameter` unless it has 1 to 255 characters and no control characters.
+        Problem: `invalid_parameter` unless it has 1 to 255 characters, no control characters, and not over 800 bytes.
     """
     try:
-        return msgspec.convert(value, Identifier)
+        given = msgspec.convert(value, Identifier)
     except msgspec.ValidationError:
         refuse_parameter(name, "must have 1 to 255 characters and no control characters")
+    if len(given.encode()) > MOST_BYTES_OF_AN_ID:
+        refuse_parameter(name, f"must have at most {MOST_BYTES_OF_AN_ID} bytes in UTF-8")
+    return given
 
 
 def from_path(name: str, segment: str) -> str:

@@ -80,7 +80,7 @@ def allowed(caller: Caller, action: Action, target: Target) -> bool:
         return in_reach and NEEDED_SCOPE[action] in caller.scopes
     match action:
         case Action.READ_PROPERTIES | Action.WRITE_PROPERTIES:
-            own = caller.user_id == target.user_id
+            own = caller.user_id is not None and caller.user_id == target.user_id
             return own or (target.org_id is not None and target.caller_is_admin and target.user_is_member)
         case Action.READ_DIRECTORY | Action.WRITE_DIRECTORY:
             return target.caller_is_admin

@@ -11,7 +11,6 @@ from milepost.cli.terminal import (
     new_table,
     out,
     print_table,
-    read,
     run,
     settings_from,
 )
@@ -31,7 +30,7 @@ def upgrade(database: DatabaseOption = None) -> None:
     async def upgraded() -> str | None:
         opened = versions.open_database(settings)
         try:
-            return await opened.write(versions.upgrade)
+            return await opened.write(versions.upgrade, patient=True)
         finally:
             await opened.close()
 
@@ -51,7 +50,7 @@ def upgrade(database: DatabaseOption = None) -> None:
 @app.command("check")
 def check(database: DatabaseOption = None) -> None:
     """Prove that the schema is right and that every invariant of the data holds; exit code 1 where one does not."""
-    found = read(settings_from(database=database).settings, faults)
+    found = run(settings_from(database=database).settings, lambda db: db.read(faults, patient=True))
     for fault in found:
         out.print(fault)
     if found:
@@ -63,6 +62,8 @@ def check(database: DatabaseOption = None) -> None:
 def stats(database: DatabaseOption = None) -> None:
     """Count what is stored."""
     table = new_table("what", "rows")
-    for name, count in run(settings_from(database=database).settings, lambda db: db.read(statistics)).items():
+    for name, count in run(
+        settings_from(database=database).settings, lambda db: db.read(statistics, patient=True)
+    ).items():
         table.add_row(name, f"{count:,}")
     print_table(table)

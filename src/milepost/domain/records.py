@@ -176,17 +176,18 @@ def _put_back(hidden: Sequence[tuple[int, Step]], steps: Sequence[Step]) -> list
     return whole
 
 
+MEMBERS = [
+    (field.name, field.encode_name) for field in msgspec.structs.fields(UserProperties) if field.name != "modified_date"
+]
+
+
 def changes(before: Record | None, after: Record) -> dict[str, object]:
     """What a write changed, for the journal: the members that differ, and the new status of each step that moved.
 
     Values other than statuses are left out: the journal outlives the record, and need not repeat the person's data.
     """
     then, now = None if before is None else before.properties, after.properties
-    members = [
-        field.encode_name
-        for field in msgspec.structs.fields(UserProperties)
-        if field.name != "modified_date" and getattr(then, field.name, UNSET) != getattr(now, field.name)
-    ]
+    members = [shown for name, shown in MEMBERS if getattr(then, name, UNSET) != getattr(now, name)]
     old = {} if then is None else {step.step_id: step.status for step in _steps(then)}
     moved = {step.step_id: step.status for step in _steps(now) if old.get(step.step_id) != step.status}
     gone = [step_id for step_id in old if step_id not in {step.step_id for step in _steps(now)}]
