@@ -93,25 +93,47 @@ class Ids:
             "{orgId}": self.org_id,
             "{enterpriseId}": self.enterprise_id,
             "{role}": self.role,
+            "{stepId}": "connect-vehicles",
         }
         path, _, query = route.partition("?")
         for parameter, value in values.items():
             path = path.replace(parameter, quote(value, safe=""))
-        return BASE + path + (f"?orgId={quote(self.org_id, safe='')}" if query == "orgId=" else "")
+        # What the server does with a checklist, it does for an organization.
+        scoped = query == "orgId=" or "/guided-checklist/" in path
+        return BASE + path + (f"?orgId={quote(self.org_id, safe='')}" if scoped else "")
 
 
 EXAMPLES: dict[str, Callable[[Ids], Json | None]] = {
     "PUT /users/{userId}/properties": lambda ids: record(ids.user_id, attributes={"theme": "dark"}),
     "PATCH /users/{userId}/properties": lambda _: {"attributes": {"theme": "light"}},
-    "PATCH /users/{userId}/properties/guided-checklist": lambda _: checklist(step("connect", status="IN_PROGRESS")),
+    "PATCH /users/{userId}/properties/guided-checklist": lambda _: checklist(
+        step("connect-vehicles", status="IN_PROGRESS")
+    ),
     "DELETE /users/{userId}/properties": lambda _: None,
+    "POST /users/{userId}/properties/guided-checklist/initialize": lambda _: {},
+    "POST /users/{userId}/properties/guided-checklist/refresh": lambda _: None,
+    "POST /users/{userId}/properties/guided-checklist/dismiss": lambda _: None,
+    "POST /users/{userId}/properties/guided-checklist/restore": lambda _: None,
+    "PATCH /users/{userId}/properties/guided-checklist/steps/{stepId}": lambda _: {"status": "SKIPPED"},
+    "PUT /catalog": lambda _: {"name": fresh("catalog"), "steps": []},
+    "PUT /catalog/current": lambda _: {"version": 1},
+    "PUT /organizations/{orgId}/catalog": lambda _: {"name": fresh("catalog"), "steps": []},
+    "PUT /organizations/{orgId}/catalog/current": lambda _: {"version": 1},
+    "POST /signals": lambda ids: {
+        "specversion": "1.0",
+        "id": fresh("event"),
+        "source": "/tests",
+        "type": "wallet.created",
+        "subject": ids.user_id,
+        "orgid": ids.org_id,
+    },
     "PUT /organizations/{orgId}": lambda _: {"name": "Renamed"},
     "DELETE /organizations/{orgId}": lambda _: None,
     "PUT /organizations/{orgId}/enterprises/{enterpriseId}": lambda _: {"name": "Renamed"},
     "DELETE /organizations/{orgId}/enterprises/{enterpriseId}": lambda _: None,
     "PUT /organizations/{orgId}/roles/{role}": lambda _: {"title": "Renamed", "admin": False},
     "DELETE /organizations/{orgId}/roles/{role}": lambda _: None,
-    "PUT /organizations/{orgId}/members/{userId}": lambda ids: {"roles": [ids.role]},
+    "PUT /organizations/{orgId}/members/{userId}": lambda _: {"roles": []},
     "DELETE /organizations/{orgId}/members/{userId}": lambda _: None,
 }
 """The body of each changing call. It changes something wherever `settle` has been."""
@@ -122,11 +144,35 @@ def settle(world: World) -> Ids:
     ids = Ids(world.user_id, world.org_id, fresh("enterprise"), "dispatcher")
     world.put(f"/organizations/{ids.org_id}/enterprises/{ids.enterprise_id}", {"name": "An enterprise"})
     world.define_role(ids.role)
-    world.make_member()
-    content: Json = {"guidedChecklist": checklist(step("connect")), "attributes": {"theme": "plain"}}
+    world.make_member(None, ids.role)
+    content: Json = {"guidedChecklist": checklist(step("connect-vehicles")), "attributes": {"theme": "plain"}}
     world.store(**content)
     world.store(org_id=ids.org_id, **content)
+    for catalog in ("/catalog", f"/organizations/{ids.org_id}/catalog"):
+        world.put(catalog, {"name": "First", "steps": []})
     return ids
+
+
+PREPARATIONS: dict[str, Callable[[Ids], tuple[str, Json | None]]] = {
+    "POST /users/{userId}/properties/guided-checklist/restore": lambda ids: (
+        "POST " + ids.fill("/users/{userId}/properties/guided-checklist/dismiss"),
+        None,
+    ),
+    "PUT /catalog/current": lambda ids: ("PUT " + ids.fill("/catalog"), {"name": fresh("catalog"), "steps": []}),
+    "PUT /organizations/{orgId}/catalog/current": lambda ids: (
+        "PUT " + ids.fill("/organizations/{orgId}/catalog"),
+        {"name": fresh("catalog"), "steps": []},
+    ),
+}
+"""What must come first for a call to change something."""
+
+
+def prepare(world: World, ids: Ids, route: str) -> None:
+    """Put in place what a route changes, beyond what `settle` does."""
+    if route in PREPARATIONS:
+        call, body = PREPARATIONS[route](ids)
+        method, _, url = call.partition(" ")
+        assert world.platform.request(method, url, json=body).is_success
 
 
 def directly(database_url: str, query: Callable[[Connection], Result]) -> Result:
@@ -172,10 +218,10 @@ def revoke(world: World, key: str) -> None:
 
 
 def journal(world: World, ids: Ids) -> list[Event]:
-    """The events about the user, and those about the organization as such."""
+    """The events about the user, and those about the organization or the platform as such."""
 
     def told(connection: Connection) -> list[Event]:
-        of_organization = [event for event in of_user(connection, "") if event.org_id == ids.org_id]
+        of_organization = [event for event in of_user(connection, "") if event.org_id in {ids.org_id, ""}]
         return of_user(connection, ids.user_id) + of_organization
 
     return directly(world.service.database_url, told)

@@ -71,13 +71,27 @@ def map_case(context: HookContext, case: AnyCase) -> AnyCase:  # noqa: ARG001 - 
         # The generator of boundary cases gives up on a pattern with quotes and sends 0.
         case.headers[name] = ENTITY_TAG if case.headers[name] == "0" else case.headers[name]
     if "cursor" in case.query:
-        case.query["cursor"] = CURSOR
+        case.query["cursor"] = "1" if case.path.endswith("/versions") else CURSOR
+    if "/signals" in case.path:
+        case.body = (
+            [known_place(event) for event in case.body] if isinstance(case.body, list) else known_place(case.body)
+        )
+    elif case.path.endswith("/catalog/current"):
+        case.body = {"version": 1}
     if isinstance(case.body, dict):
         body: Json = ordinary(case.body)
         body |= {name: case.path_parameters[name] for name in body.keys() & KNOWN.keys() & case.path_parameters.keys()}
         body |= {name: LONG_AGO for name in {"createdDate", "since"} & body.keys() if body[name] > LONG_AGO}
         case.body = body
     return case
+
+
+def known_place(event: Any) -> Any:
+    """An event of the organization that is there, long ago."""
+    if not isinstance(event, dict):
+        return event
+    kept = {name: value for name, value in event.items() if name not in {"enterpriseid", "time"}}
+    return {**kept, "orgid": ORG}
 
 
 def ordinary(value: Any) -> Any:
@@ -95,6 +109,10 @@ def ordinary(value: Any) -> Any:
     return value
 
 
+GONE = {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED}
+"""A catalog has no DELETE; it goes with its organization."""
+
+
 def put_in_place(client: httpx.Client) -> None:
     """Store what the known ids stand for."""
     content: Json = {"guidedChecklist": checklist(step("connect"), step("invite", sourceRoles=[ROLE]))}
@@ -103,6 +121,8 @@ def put_in_place(client: httpx.Client) -> None:
         (f"/organizations/{ORG}/enterprises/{ENTERPRISE}", {"name": "An enterprise"}),
         (f"/organizations/{ORG}/roles/{ROLE}", {"title": "A role"}),
         (f"/organizations/{ORG}/members/{USER}", {"roles": [ROLE], "enterprises": [ENTERPRISE]}),
+        ("/catalog", {"name": "First", "steps": []}),
+        (f"/organizations/{ORG}/catalog", {"name": "First", "steps": []}),
         (f"/users/{USER}/properties", record(USER, **content)),
         (f"/users/{USER}/properties?orgId={ORG}", record(USER, **content)),
     ):
@@ -130,7 +150,8 @@ def test_the_service_does_what_its_document_says_call_after_call(platform: httpx
     """Along the document's links: what one call made, the next ones read, change and delete."""
 
     followed: set[str] = set()
-    machine: Any = SCHEMA.as_state_machine()
+    # The platform's catalog cannot be taken away again, so a walk that published one could not be repeated.
+    machine: Any = SCHEMA.exclude(path_regex=f"^{BASE}/catalog").as_state_machine()
 
     class Walk(machine):  # type: ignore[misc]
         """It leaves nothing behind: the next walk finds what this one found, and so can be repeated."""
@@ -156,7 +177,7 @@ def test_the_service_does_what_its_document_says_call_after_call(platform: httpx
 
         def teardown(self) -> None:
             for url in reversed(self.made):
-                assert platform.delete(url).status_code in {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND}
+                assert platform.delete(url).status_code in GONE
             super().teardown()
 
     Walk.run(

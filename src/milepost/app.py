@@ -16,7 +16,11 @@ from litestar.types import Message, Receive, Scope, Send
 from milepost import docs_page, problems
 from milepost.access.service import Authenticator
 from milepost.access.tokens import Verifier
+from milepost.catalogs import api as catalogs_api
+from milepost.checklists import api as checklists_api
 from milepost.directory import api as directory_api
+from milepost.domain.contract import Track
+from milepost.domain.tracks import Strategy, by_memberships, experiment, fixed
 from milepost.edge import AnyRequest, new_id
 from milepost.logs import configure
 from milepost.openapi import Operation
@@ -25,6 +29,7 @@ from milepost.properties import api as properties_api
 from milepost.properties.attributes import attributes_rule
 from milepost.properties.service import Properties
 from milepost.settings import Settings, load
+from milepost.signals import api as signals_api
 from milepost.store import versions
 
 log = structlog.get_logger("milepost")
@@ -54,6 +59,7 @@ def create(settings: Settings | None = None) -> "Envelope":
             database=database,
             authenticator=Authenticator(verifier, database),
             properties=Properties(database, fit_attributes),
+            track_strategy=_track_strategy(settings),
         )
         try:
             yield
@@ -61,7 +67,16 @@ def create(settings: Settings | None = None) -> "Envelope":
             await database.close()
 
     app = Litestar(
-        [properties_api.router, directory_api.router, docs_page.router, live, ready],
+        [
+            properties_api.router,
+            checklists_api.router,
+            catalogs_api.router,
+            signals_api.router,
+            directory_api.router,
+            docs_page.router,
+            live,
+            ready,
+        ],
         lifespan=[lifespan],
         openapi_config=None,
         exception_handlers={
@@ -73,6 +88,16 @@ def create(settings: Settings | None = None) -> "Envelope":
         logging_config=None,
     )
     return Envelope(app)
+
+
+def _track_strategy(settings: Settings) -> Strategy:
+    match settings.track:
+        case "memberships":
+            return by_memberships
+        case "fixed":
+            return fixed(Track(settings.track_fixed))
+        case "experiment":
+            return experiment(settings.track_share, settings.track_salt)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

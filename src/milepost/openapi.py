@@ -54,6 +54,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     action: Action | None
     answers: dict[int, Any]
     bodies: dict[str, Any] = {}
+    needs_body: bool = True
     examples: dict[str, object] = {}
     parameters: tuple[Parameter, ...] = ()
     problems: tuple[Kind, ...] = ()
@@ -190,11 +191,14 @@ def _described(path: str, handler: HTTPRouteHandler, operation: Operation) -> Sc
         content: Schema = {media_type: {"schema": _schema(schema)} for media_type, schema in operation.bodies.items()}
         for media_type, example in operation.examples.items():
             content[media_type]["example"] = example
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.needs_body, "content": content}
     return described
 
 
 TAGS = (
+    ("/guided-checklist/", "Guided checklist", "made by the server, kept up to date, moved step by step, explained"),
+    ("/catalog", "Catalogs", "the steps that checklists are made from, in versions that never change"),
+    ("/signals", "Signals", "what happened, reported by the application as CloudEvents"),
     ("/users/", "User properties", "the record of one user, with the guided checklist"),
     ("/organizations", "Directory", "organizations, their enterprises and roles, and who holds which"),
     ("/health/", "Health", "whether the service runs, and whether it can answer"),

@@ -52,6 +52,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, msgspec.Meta(ge=0, le=300, description="seconds a token's times may be off (clock skew)")
     ] = 30
 
+    track: Annotated[
+        Literal["memberships", "fixed", "experiment"],
+        about("how a user's track is decided: by earlier enterprise memberships, always the same, or by a share"),
+    ] = "memberships"
+    track_fixed: Annotated[Literal["A", "B"], about("with `fixed`: the track that everybody is on")] = "A"
+    track_share: Annotated[
+        float, msgspec.Meta(ge=0, le=1, description="with `experiment`: the share of users on track B")
+    ] = 0.5
+    track_salt: Annotated[str, about("what the share is drawn with: another text draws anew")] = "milepost"
+
     attributes_schema: Annotated[Path | None, about("file with a JSON Schema that `attributes` must fit")] = None
     max_body: Annotated[Positive, about("largest request body, bytes")] = 1_048_576
     cors_origins: Annotated[tuple[str, ...], about("origins that may call from a browser, comma-separated")] = ()

@@ -19,6 +19,9 @@ class Action(StrEnum):
     READ_DIRECTORY = "directory.read"
     WRITE_DIRECTORY = "directory.write"
     WRITE_ORGANIZATION = "organization.write"
+    READ_CATALOG = "catalog.read"
+    WRITE_CATALOG = "catalog.write"
+    REPORT_SIGNALS = "signals.report"
 
 
 class Scope(StrEnum):
@@ -28,6 +31,9 @@ class Scope(StrEnum):
     PROPERTIES_WRITE = "properties:write"
     DIRECTORY_READ = "directory:read"
     DIRECTORY_WRITE = "directory:write"
+    CATALOG_READ = "catalog:read"
+    CATALOG_WRITE = "catalog:write"
+    SIGNALS_WRITE = "signals:write"
 
 
 NEEDED_SCOPE = {
@@ -37,6 +43,9 @@ NEEDED_SCOPE = {
     Action.READ_DIRECTORY: Scope.DIRECTORY_READ,
     Action.WRITE_DIRECTORY: Scope.DIRECTORY_WRITE,
     Action.WRITE_ORGANIZATION: Scope.DIRECTORY_WRITE,
+    Action.READ_CATALOG: Scope.CATALOG_READ,
+    Action.WRITE_CATALOG: Scope.CATALOG_WRITE,
+    Action.REPORT_SIGNALS: Scope.SIGNALS_WRITE,
 }
 
 
@@ -82,11 +91,11 @@ def allowed(caller: Caller, action: Action, target: Target) -> bool:
         case Action.READ_PROPERTIES | Action.WRITE_PROPERTIES:
             own = caller.user_id is not None and caller.user_id == target.user_id
             return own or (target.org_id is not None and target.caller_is_admin and target.user_is_member)
-        case Action.READ_DIRECTORY | Action.WRITE_DIRECTORY:
+        case Action.READ_DIRECTORY | Action.WRITE_DIRECTORY | Action.READ_CATALOG | Action.WRITE_CATALOG:
             return target.caller_is_admin
         case Action.LIST_ORGANIZATIONS:
             return True
-        case Action.WRITE_ORGANIZATION:
+        case Action.WRITE_ORGANIZATION | Action.REPORT_SIGNALS:
             return False
 
 
@@ -98,6 +107,21 @@ def require(caller: Caller, action: Action, target: Target) -> None:
     """
     if not allowed(caller, action, target):
         raise Problem(FORBIDDEN, "This caller may not do this here; ask an admin of the organization.")
+
+
+def administers(caller: Caller, target: Target) -> bool:
+    """Whether the caller acts for those who run the organization, and not as one of its users."""
+    return caller.platform_admin or caller.key_id is not None or target.caller_is_admin
+
+
+def require_active_role(caller: Caller, target: Target, *, user_has_role: bool) -> None:
+    """A user refreshes their own checklist only while they hold a role in the organization (contract part 2).
+
+    Raises:
+        Problem: `forbidden` (403).
+    """
+    if caller.user_id == target.user_id and not user_has_role and not administers(caller, target):
+        raise Problem(FORBIDDEN, "A refresh needs an active role in the organization.")
 
 
 class Everything(msgspec.Struct, frozen=True):

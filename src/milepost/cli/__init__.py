@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from milepost import __version__
-from milepost.cli import access, database, directory, serve, settings, transfer
+from milepost.cli import access, catalog, checklist, database, directory, serve, settings, transfer
 from milepost.cli.terminal import USAGE, Failure, complain
 from milepost.logs import configure
 from milepost.settings import Settings
@@ -25,6 +25,8 @@ app.add_typer(directory.orgs, name="org")
 app.add_typer(directory.enterprises, name="enterprise")
 app.add_typer(directory.roles, name="role")
 app.add_typer(directory.members, name="member")
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(checklist.app, name="checklist")
 app.command("import")(transfer.import_)
 app.command("export")(transfer.export_)
 app.add_typer(database.app, name="db")

@@ -32,10 +32,10 @@ from milepost.store.schema import (
     member_roles,
     members,
     organizations,
-    properties,
     roles,
     service_keys,
 )
+from milepost.store.tenants import empty_tenant
 
 
 def organization(connection: Connection, org_id: str) -> Organization | None:
@@ -72,10 +72,7 @@ def delete_organization(connection: Connection, org_id: str, at: int) -> dict[st
     connection.execute(
         update(service_keys).where(service_keys.c.org_id == org_id, service_keys.c.revoked.is_(None)).values(revoked=at)
     )
-    gone = {
-        table.name: connection.execute(delete(table).where(table.c.org_id == org_id)).rowcount
-        for table in (properties, member_roles, members, roles, enterprises)
-    }
+    gone = empty_tenant(connection, org_id)
     connection.execute(delete(organizations).where(organizations.c.org_id == org_id))
     return gone
 

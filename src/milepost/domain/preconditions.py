@@ -61,14 +61,15 @@ def _tags(header: str, value: str | None) -> Tags | None:
     return Tags(strong=frozenset(strong), weak=frozenset(weak))
 
 
-def opaque_tag(version: int, roles: Sequence[str] | None) -> str:
-    """What stands between the quotes of a record's ETag: its version, and the roles that its answer depends on.
+def opaque_tag(version: int, roles: Sequence[str] | None, shared: Sequence[str] = ()) -> str:
+    """What stands between the quotes of a record's ETag: its version, and what else its answer depends on.
 
-    A role given or taken changes what a GET answers, so it changes the tag; a write is measured by the version.
+    A role given or taken changes what a GET answers, and so do the steps that somebody did for all (`shared`): they
+    change the tag. A write is measured by the version.
     """
     if roles is None:
         return f"{version:x}"
-    return f"{version:x}.{blake2s(msgspec.json.encode(roles), digest_size=8).hexdigest()}"
+    return f"{version:x}.{blake2s(msgspec.json.encode([roles, shared]), digest_size=8).hexdigest()}"
 
 
 def is_unchanged(conditions: Preconditions, tag: str) -> bool:

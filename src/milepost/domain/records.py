@@ -1,17 +1,21 @@
 """What a record is and how it changes: replaced, patched, and seen by those who ask (contract part 3)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from milepost.domain.contract import FirstLoginState, GuidedChecklist, Step, UserProperties
+from milepost.domain.contract import FirstLoginState, GuidedChecklist, Status, Step, UserProperties
+from milepost.domain.progress import Evidence, Progress
 from milepost.problems import CREATED_IN_FUTURE, DUPLICATE_STEP, ID_MISMATCH, INVALID_BODY, Fault, Problem
 
 CLOCK_SKEW = timedelta(seconds=60)
 """How far a client's clock may run ahead of the server's."""
+
+OPEN = frozenset({Status.UP_NEXT, Status.IN_PROGRESS})
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -20,10 +24,16 @@ T = TypeVar("T", UserProperties, GuidedChecklist, FirstLoginState, Step)
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A stored record. `version` is its `modifiedDate` in microseconds since 1970; it grows with every write."""
+    """A stored record. `version` is its `modifiedDate` in microseconds since 1970; it grows with every write.
+
+    `progress` is there where the server made the checklist. `shared` names the steps that are shown as completed
+    because somebody else did them for all; they become the record's own with its next write.
+    """
 
     properties: UserProperties
     version: int
+    progress: Progress | None = None
+    shared: tuple[str, ...] = ()
 
 
 def microseconds(moment: datetime) -> int:
@@ -108,10 +118,12 @@ def _times_in_utc(part: T) -> T:
     return msgspec.structs.replace(part, **changes) if changes else part
 
 
-def replaced(previous: Record | None, incoming: UserProperties, now: datetime) -> Record:
+def replaced(
+    previous: Record | None, incoming: UserProperties, now: datetime, progress: Progress | None = None
+) -> Record:
     """The record after a write: `createdDate` stays as first written, `modifiedDate` is set here and never goes back.
 
-    `incoming` has passed `checked`.
+    `incoming` has passed `checked`. Progress stays beside a checklist that is written anew, and goes with it.
     """
     version = microseconds(now)
     created = incoming.created_date
@@ -119,7 +131,9 @@ def replaced(previous: Record | None, incoming: UserProperties, now: datetime) -
         version = max(version, previous.version + 1)
         created = previous.properties.created_date
     properties = msgspec.structs.replace(incoming, created_date=created, modified_date=moment(version))
-    return Record(properties, version)
+    if progress is None and previous is not None and incoming.guided_checklist is not UNSET:
+        progress = previous.progress
+    return Record(properties, version, progress)
 
 
 def visible_steps(steps: Iterable[Step], roles: Iterable[str]) -> list[Step]:
@@ -132,15 +146,58 @@ def is_visible(step: Step, held: set[str]) -> bool:
     return step.source_roles is UNSET or not step.source_roles or not held.isdisjoint(step.source_roles)
 
 
+def with_shared(record: Record, done: Mapping[str, Evidence]) -> Record:
+    """The record with the steps completed that somebody did for all; `done` is by step id."""
+    checklist = record.properties.guided_checklist
+    if checklist is UNSET or checklist.steps is UNSET or record.progress is None:
+        return record
+    mine = tuple(
+        step.step_id for step in checklist.steps if step.step_id in done and step.status is not Status.COMPLETED
+    )
+    if not mine:
+        return record
+    steps = [completed(step, done[step.step_id]) if step.step_id in mine else step for step in checklist.steps]
+    checklist = msgspec.structs.replace(checklist, steps=steps)
+    evidence = {**record.progress.evidence, **{step_id: done[step_id] for step_id in mine}}
+    return msgspec.structs.replace(
+        record,
+        properties=msgspec.structs.replace(record.properties, guided_checklist=checklist),
+        progress=msgspec.structs.replace(record.progress, evidence=evidence),
+        shared=mine,
+    )
+
+
+def completed(step: Step, why: Evidence) -> Step:
+    """The step, completed as the evidence says."""
+    by = UNSET if why.by is None else UUID(why.by)
+    return msgspec.structs.replace(step, status=Status.COMPLETED, completed_at=why.at, completed_by=by)
+
+
 def seen(record: Record, roles: Sequence[str] | None) -> UserProperties:
-    """The record as it is shown with the roles held now; None (no organization is asked for): as it is stored."""
+    """The record as it is shown with the roles held now; None (no organization is asked for): as it is stored.
+
+    `completedAt` of a checklist that the server made counts the steps that are shown.
+    """
     properties = record.properties
     checklist = properties.guided_checklist
     if roles is None or checklist is UNSET:
         return properties
     steps = checklist.steps if checklist.steps is UNSET else visible_steps(checklist.steps, roles)
     checklist = msgspec.structs.replace(checklist, roles=list(roles), steps=steps)
+    if record.progress is not None:
+        checklist = msgspec.structs.replace(checklist, completed_at=completed_at(checklist))
     return msgspec.structs.replace(properties, guided_checklist=checklist)
+
+
+def completed_at(checklist: GuidedChecklist) -> datetime | UnsetType:
+    """When a checklist was completed whose steps are those that count: UNSET while one of them is open."""
+    steps = [] if checklist.steps is UNSET else checklist.steps
+    if not steps or any(step.status in OPEN for step in steps):
+        return UNSET
+    if checklist.completed_at is not UNSET:
+        return checklist.completed_at
+    # The last open step went out of sight with its role, and a read stores nothing.
+    return max((step.completed_at for step in steps if step.completed_at is not UNSET), default=checklist.computed_at)
 
 
 def with_what_was_hidden(record: Record, patched: UserProperties, roles: Sequence[str] | None) -> UserProperties:

@@ -20,13 +20,16 @@ from sqlalchemy import (
 
 from milepost.access.queries import administrations
 from milepost.domain.contract import UserProperties
-from milepost.domain.records import Record
+from milepost.domain.progress import Evidence, Progress
+from milepost.domain.records import Record, with_shared
 from milepost.store.database import Conflict, as_rows, insert_rows, rows
-from milepost.store.schema import member_roles, members, organizations, people, properties
+from milepost.store.schema import member_roles, members, organizations, people, properties, shared_completions
 
 HOME = ""
 """The organization id under which a user's home record stands."""
 
+decode_progress = msgspec.json.Decoder(Progress).decode
+decode_evidence = msgspec.json.Decoder(Evidence).decode
 decode = msgspec.json.Decoder(UserProperties).decode
 encode = msgspec.json.Encoder().encode
 
@@ -49,6 +52,8 @@ class Situation(msgspec.Struct):
     caller_is_admin: bool = False
     organization_exists: bool = False
     person: str | None = None
+    caller_person: str | None = None
+    shared: dict[str, dict[str, Evidence]] = {}
 
     @property
     def current(self) -> Record | None:
@@ -66,25 +71,38 @@ def _statement(dialect: str, *, for_write: bool) -> Executable:
             properties.c.org_id,
             properties.c.body,
             properties.c.version,
+            properties.c.progress,
         )
         .join(properties, properties.c.user_id == asked.c.user_id)
         .where(properties.c.org_id.in_([asked.c.org_id, literal_column("''")])),
-        select(asked.c.n, literal_column("'role'"), member_roles.c.role, null(), null())
+        select(
+            asked.c.n,
+            literal_column("'shared'"),
+            shared_completions.c.step_id,
+            shared_completions.c.evidence,
+            null(),
+            shared_completions.c.enterprise_id,
+        )
+        .select_from(asked)
+        .join(shared_completions, shared_completions.c.org_id == asked.c.org_id),
+        select(asked.c.n, literal_column("'role'"), member_roles.c.role, null(), null(), null())
         .join(member_roles, member_roles.c.user_id == asked.c.user_id)
         .where(member_roles.c.org_id == asked.c.org_id),
-        select(asked.c.n, literal_column("'member'"), null(), null(), null())
+        select(asked.c.n, literal_column("'member'"), null(), null(), null(), null())
         .join(members, members.c.user_id == asked.c.user_id)
         .where(members.c.org_id == asked.c.org_id),
-        select(asked.c.n, literal_column("'admin'"), null(), null(), null())
+        select(asked.c.n, literal_column("'admin'"), null(), null(), null(), null())
         .join(administrations, administrations.c.user_id == asked.c.caller_id)
         .where(administrations.c.org_id == asked.c.org_id),
     ]
     if for_write:
         parts += [
-            select(asked.c.n, literal_column("'organization'"), null(), null(), null())
+            select(asked.c.n, literal_column("'organization'"), null(), null(), null(), null())
             .join(organizations, organizations.c.org_id == asked.c.org_id),
-            select(asked.c.n, literal_column("'person'"), people.c.id, null(), null())
+            select(asked.c.n, literal_column("'person'"), people.c.id, null(), null(), null())
             .join(people, people.c.user_id == asked.c.user_id),
+            select(asked.c.n, literal_column("'caller'"), people.c.id, null(), null(), null())
+            .join(people, people.c.user_id == asked.c.caller_id),
         ]  # fmt: skip
     return union_all(*parts)
 
@@ -92,31 +110,51 @@ def _statement(dialect: str, *, for_write: bool) -> Executable:
 def look_up(connection: Connection, lookups: Sequence[Lookup], *, for_write: bool = False) -> list[Situation]:
     """Answer each look-up, all from one statement and so from one moment."""
     statement = _statement(connection.dialect.name, for_write=for_write)
-    situations = [Situation(roles=[]) for _ in lookups]
-    for n, kind, text, body, version in connection.execute(
+    situations = [Situation(roles=[], shared={}) for _ in lookups]
+    for n, kind, text, body, version, more in connection.execute(
         statement, {"asked": as_rows((n, *lookup) for n, lookup in enumerate(lookups))}
     ):
-        situation = situations[n]
-        match kind:
-            case "record" if text == HOME:
-                situation.home = Record(decode(body), version)
-            case "record":
-                situation.own = Record(decode(body), version)
-            case "role":
-                situation.roles.append(text)
-            case "member":
-                situation.user_is_member = True
-            case "admin":
-                situation.caller_is_admin = True
-            case "organization":
-                situation.organization_exists = True
-            case "person":
-                situation.person = text
+        _learn(situations[n], kind, text, (body, version, more))
     for lookup, situation in zip(lookups, situations, strict=True):
         situation.roles.sort()
         if lookup.org_id == HOME:
             situation.own, situation.home = situation.home, None
+        elif situation.shared and situation.own is not None:
+            situation.own = _with_shared(situation.own, situation.shared)
     return situations
+
+
+def _learn(situation: Situation, kind: str, text: str, rest: tuple[str, int, str | None]) -> None:
+    """Take one row of the statement in."""
+    match kind:
+        case "record" if text == HOME:
+            situation.home = _record(*rest)
+        case "record":
+            situation.own = _record(*rest)
+        case "shared":
+            situation.shared.setdefault(rest[2] or "", {})[text] = decode_evidence(rest[0])
+        case "role":
+            situation.roles.append(text)
+        case "member":
+            situation.user_is_member = True
+        case "admin":
+            situation.caller_is_admin = True
+        case "organization":
+            situation.organization_exists = True
+        case "person":
+            situation.person = text
+        case "caller":
+            situation.caller_person = text
+
+
+def _record(body: str, version: int, progress: str | None) -> Record:
+    return Record(decode(body), version, None if progress is None else decode_progress(progress))
+
+
+def _with_shared(record: Record, shared: dict[str, dict[str, Evidence]]) -> Record:
+    """`shared` is by enterprise ('' for the whole organization) and step id."""
+    enterprise_id = record.progress.enterprise_id if record.progress else ""
+    return with_shared(record, {**shared.get("", {}), **shared.get(enterprise_id, {})})
 
 
 class Save(NamedTuple):
@@ -127,6 +165,14 @@ class Save(NamedTuple):
     body: str
     version: int
     replaces: int
+    progress: str | None = None
+
+
+def to_save(user_id: str, org_id: str, record: Record, before: Record | None) -> Save:
+    """A record in place of the one that was read before it."""
+    progress = None if record.progress is None else encode(record.progress).decode()
+    replaces = 0 if before is None else before.version
+    return Save(user_id, org_id, encode(record.properties).decode(), record.version, replaces, progress)
 
 
 class Erase(NamedTuple):
@@ -139,10 +185,18 @@ class Erase(NamedTuple):
 
 @cache
 def _save(dialect: str) -> Executable:
-    columns = ("user_id", "org_id", "body", "version", "replaces")
-    new = rows(dialect, "records", user_id=Text, org_id=Text, body=Text, version=BigInteger, replaces=BigInteger)
-    statement = insert_rows(dialect, properties, columns, new)
-    written = {name: statement.excluded[name] for name in ("body", "version")}
+    new = rows(
+        dialect,
+        "records",
+        user_id=Text,
+        org_id=Text,
+        body=Text,
+        version=BigInteger,
+        replaces=BigInteger,
+        progress=Text,
+    )
+    statement = insert_rows(dialect, properties, Save._fields, new)
+    written = {name: statement.excluded[name] for name in ("body", "version", "progress")}
     return statement.on_conflict_do_update(
         index_elements=["user_id", "org_id"],
         set_={**written, "replaces": 0},

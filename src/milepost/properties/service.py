@@ -16,7 +16,7 @@ from milepost.domain.records import Record, changes, checked, replaced, seen, wi
 from milepost.journal import queries as journal
 from milepost.problems import ORGANIZATION_NOT_FOUND, RECORD_NOT_FOUND, Fault, Problem
 from milepost.properties import queries
-from milepost.properties.queries import HOME, Erase, Lookup, Save, Situation
+from milepost.properties.queries import HOME, Erase, Lookup, Situation
 from milepost.store import people
 from milepost.store.batches import Batches
 from milepost.store.database import Database
@@ -76,7 +76,7 @@ def _answered(asked: Reading, situation: Situation) -> Answer | Problem:
             raise Problem(RECORD_NOT_FOUND, "Nothing is stored for this user yet; store it with PUT.")
     except Problem as problem:
         return problem
-    return _shown(situation.current, asked.org_id, situation)
+    return shown(situation.current, asked.org_id, situation)
 
 
 def _require(caller: Caller, action: Action, user_id: str, org_id: str, situation: Situation) -> None:
@@ -84,9 +84,10 @@ def _require(caller: Caller, action: Action, user_id: str, org_id: str, situatio
     require(caller, action, target)
 
 
-def _shown(record: Record, org_id: str, situation: Situation) -> Answer:
+def shown(record: Record, org_id: str, situation: Situation) -> Answer:
+    """The record as it is answered for an organization (or HOME: as it is stored)."""
     roles = None if org_id == HOME else situation.roles
-    return Answer(seen(record, roles), preconditions.opaque_tag(record.version, roles))
+    return Answer(seen(record, roles), preconditions.opaque_tag(record.version, roles, record.shared))
 
 
 def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Answer | None | Exception]:
@@ -115,7 +116,7 @@ def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Ans
         if situation.person is None:
             newcomers.setdefault(change.user_id, change.person_id)
         now_stored[key] = record
-        results.append(None if record is None else _shown(record, change.org_id, situation))
+        results.append(None if record is None else shown(record, change.org_id, situation))
     _save(connection, stored, now_stored)
     people.add(connection, newcomers)
     journal.append(connection, events)
@@ -166,8 +167,7 @@ def _save(
             if before is not None:
                 erasures.append(Erase(user_id, org_id, before.version))
             continue
-        body = queries.encode(record.properties).decode()
-        saves.append(Save(user_id, org_id, body, record.version, 0 if before is None else before.version))
+        saves.append(queries.to_save(user_id, org_id, record, before))
     queries.save(connection, saves, erasures)
 
 

@@ -1,8 +1,9 @@
-"""The people behind external user ids: each has an internal uuid, given once."""
+"""The people behind external user ids: each has an internal uuid, and can be held while what is theirs changes."""
 
+from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import Connection, Executable, Text
+from sqlalchemy import Connection, Executable, Text, update
 
 from milepost.store.database import as_rows, insert_rows, rows
 from milepost.store.schema import people
@@ -12,6 +13,16 @@ from milepost.store.schema import people
 def _add(dialect: str) -> Executable:
     new = rows(dialect, "people", user_id=Text, id=Text)
     return insert_rows(dialect, people, ("user_id", "id"), new).on_conflict_do_nothing()
+
+
+def hold(connection: Connection, user_ids: Sequence[str]) -> None:
+    """Make whoever else is about to change what depends on these users' signals wait until this transaction ends.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        for user_id in sorted(user_ids):
+            connection.execute(update(people).where(people.c.user_id == user_id).values(id=people.c.id))
 
 
 def add(connection: Connection, people_ids: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-REVISION = "0001"
+REVISION = "0002"
 """The schema this code works with: the newest migration."""
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
@@ -101,7 +101,48 @@ properties = Table(
     Column(
         "replaces", BigInteger, nullable=False, doc="0; while a record is written, the version that it is to replace"
     ),
+    Column("progress", Text, doc="JSON: what is kept beside a checklist that the server made"),
     Index(None, "org_id", "user_id"),
+)
+
+catalogs = Table(
+    "catalogs",
+    metadata,
+    Column("org_id", Text, primary_key=True, doc="'' for the platform's"),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False, doc="the catalog as canonical JSON; it never changes"),
+    Column("published", BigInteger, nullable=False),
+    Column("publisher", Text, nullable=False),
+)
+
+current_catalogs = Table(
+    "current_catalogs",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("user_id", Text, primary_key=True, doc="'' for a signal that counts for everyone"),
+    Column("org_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("enterprise_id", Text, nullable=False, doc="'' for the whole organization"),
+    Column("type", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Index(None, "user_id", "org_id", "type"),
+)
+
+shared_completions = Table(
+    "shared_completions",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("enterprise_id", Text, primary_key=True, doc="'' for the whole organization"),
+    Column("step_id", Text, primary_key=True),
+    Column("evidence", Text, nullable=False, doc="JSON"),
 )
 
 service_keys = Table(

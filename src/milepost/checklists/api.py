@@ -1,0 +1,257 @@
+"""The guided checklist over HTTP (contract parts 2 and 4)."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from litestar import Response, Router, get, patch, post
+from litestar.params import FromPath
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import Connection
+
+from milepost.access.policy import Action
+from milepost.checklists import service, steps
+from milepost.checklists.service import Explanation, Wish
+from milepost.directory.service import Context
+from milepost.domain.contract import Status, Strings, UserProperties
+from milepost.domain.json_text import Reader
+from milepost.edge import (
+    BASE_PATH,
+    JSON,
+    AnyRequest,
+    Call,
+    answer,
+    body,
+    conditions,
+    from_path,
+    identifier,
+    new_id,
+    receive,
+    refuse_parameter,
+)
+from milepost.openapi import IDENTIFIER, IF_MATCH, REQUIRED_ORG_ID, Operation, Parameter
+from milepost.problems import (
+    CATALOG_NOT_FOUND,
+    CHECKLIST_NOT_FOUND,
+    ILLEGAL_TRANSITION,
+    NOT_SKIPPABLE,
+    ORGANIZATION_NOT_FOUND,
+    PREREQUISITES_OPEN,
+    PROOF_REQUIRED,
+    STEP_NOT_FOUND,
+    UNKNOWN_ENTERPRISE,
+)
+from milepost.properties.service import Answer
+from milepost.store.database import Database
+
+CHECKLIST = "/users/{user_id:str}/properties/guided-checklist"
+ENTERPRISE_ID = Parameter(
+    "enterpriseId", "the enterprise whose signals count; without it the whole organization", schema=IDENTIFIER
+)
+KEEP_PROGRESS = Parameter(
+    "keepProgress",
+    "`true`: steps that were completed or skipped stay so",
+    schema={"type": "boolean", "default": False},
+)
+Result = TypeVar("Result")
+
+
+class InitializeChecklist(msgspec.Struct, rename="camel", kw_only=True):
+    """Of a checklist that is sent to be initialized only the interests are read."""
+
+    product_interests: Strings | UnsetType = UNSET
+
+
+class Initialize(msgspec.Struct, rename="camel", kw_only=True):
+    """The body of initialize; everything else in it is ignored (contract part 2)."""
+
+    guided_checklist: InitializeChecklist | UnsetType = UNSET
+
+
+class StepStatus(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The status that a step shall have."""
+
+    status: Annotated[Status, Meta(description="the status the step shall have")]
+
+
+read_initialize = Reader(Initialize)
+read_status = Reader(StepStatus)
+
+
+def _operation(*events: str, **members: Any) -> dict[str, Any]:
+    problems = (ORGANIZATION_NOT_FOUND, *members.pop("problems", ()))
+    parameters = (REQUIRED_ORG_ID, *members.pop("parameters", ()))
+    return Operation(
+        action=Action.WRITE_PROPERTIES,
+        answers={200: UserProperties},
+        tagged=True,
+        events=events,
+        problems=problems,
+        parameters=parameters,
+        **members,
+    ).opt()
+
+
+@post(
+    f"{CHECKLIST}/initialize",
+    status_code=200,
+    opt=_operation(
+        "checklist.initialized",
+        bodies={JSON: Initialize},
+        needs_body=False,
+        examples={JSON: {"guidedChecklist": {"productInterests": ["routing"]}}},
+        parameters=(ENTERPRISE_ID, KEEP_PROGRESS),
+        problems=(CATALOG_NOT_FOUND, UNKNOWN_ENTERPRISE),
+    ),
+)
+async def initialize_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+    """Make the user's checklist: detect the track, build the steps for the roles held, mark those already done."""
+    call = await receive(request, "orgId", "enterpriseId", "keepProgress")
+    user_id, org_id = from_path("userId", user_id), call.required_org_id()
+    keep_progress = _flag(call, "keepProgress")
+    wish = Wish(_enterprise_id(call) or "", await _interests(request), keep_progress)
+    strategy = request.app.state.track_strategy
+
+    def use_case(connection: Connection, context: Context) -> Answer:
+        return service.initialize(connection, context, user_id, org_id, wish, strategy)
+
+    return _answered(await _write(request, call, use_case))
+
+
+async def _interests(request: AnyRequest) -> Sequence[str] | None:
+    sent, _ = await body(request, JSON)
+    if not sent:
+        return None
+    checklist = read_initialize.read(sent).guided_checklist
+    if checklist is UNSET or checklist.product_interests is UNSET:
+        return None
+    return checklist.product_interests
+
+
+@post(
+    f"{CHECKLIST}/refresh",
+    status_code=200,
+    opt=_operation(
+        "checklist.refreshed",
+        parameters=(ENTERPRISE_ID,),
+        problems=(CHECKLIST_NOT_FOUND, CATALOG_NOT_FOUND, UNKNOWN_ENTERPRISE),
+    ),
+)
+async def refresh_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+    """Complete every step whose condition is met by now, and add those that the catalog or a role has brought."""
+    call = await receive(request, "orgId", "enterpriseId")
+    user_id, org_id, enterprise_id = from_path("userId", user_id), call.required_org_id(), _enterprise_id(call)
+
+    def use_case(connection: Connection, context: Context) -> Answer:
+        return service.refresh(connection, context, user_id, org_id, enterprise_id=enterprise_id)
+
+    return _answered(await _write(request, call, use_case))
+
+
+@patch(
+    CHECKLIST + "/steps/{step_id:str}",
+    opt=_operation(
+        "step.moved",
+        bodies={JSON: StepStatus},
+        examples={JSON: {"status": "IN_PROGRESS"}},
+        parameters=(IF_MATCH,),
+        problems=(
+            CHECKLIST_NOT_FOUND,
+            STEP_NOT_FOUND,
+            ILLEGAL_TRANSITION,
+            PREREQUISITES_OPEN,
+            NOT_SKIPPABLE,
+            PROOF_REQUIRED,
+        ),
+    ),
+)
+async def move_step(request: AnyRequest, user_id: FromPath[str], step_id: FromPath[str]) -> Response[bytes]:
+    """Change the status of one step."""
+    call = await receive(request, "orgId")
+    user_id, org_id = from_path("userId", user_id), call.required_org_id()
+    step_id, wanted = from_path("stepId", step_id), conditions(request)
+    sent, _ = await body(request, JSON)
+    status = read_status.read(sent).status
+
+    def use_case(connection: Connection, context: Context) -> Answer:
+        return steps.move_step(connection, context, user_id, org_id, step_id, status, wanted)
+
+    return _answered(await _write(request, call, use_case))
+
+
+@post(
+    f"{CHECKLIST}/dismiss",
+    status_code=200,
+    opt=_operation("checklist.dismissed", parameters=(IF_MATCH,), problems=(CHECKLIST_NOT_FOUND,)),
+)
+async def dismiss_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+    """Put the checklist away."""
+    return await _set_dismissed(request, user_id, dismissed=True)
+
+
+@post(
+    f"{CHECKLIST}/restore",
+    status_code=200,
+    opt=_operation("checklist.restored", parameters=(IF_MATCH,), problems=(CHECKLIST_NOT_FOUND,)),
+)
+async def restore_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+    """Bring the checklist back."""
+    return await _set_dismissed(request, user_id, dismissed=False)
+
+
+async def _set_dismissed(request: AnyRequest, user_id: str, *, dismissed: bool) -> Response[bytes]:
+    call = await receive(request, "orgId")
+    user_id, org_id, wanted = from_path("userId", user_id), call.required_org_id(), conditions(request)
+
+    def use_case(connection: Connection, context: Context) -> Answer:
+        return steps.set_dismissed(connection, context, user_id, org_id, wanted, dismissed=dismissed)
+
+    return _answered(await _write(request, call, use_case))
+
+
+@get(
+    f"{CHECKLIST}/explain",
+    opt=Operation(
+        action=Action.READ_PROPERTIES,
+        answers={200: Explanation},
+        parameters=(REQUIRED_ORG_ID,),
+        problems=(ORGANIZATION_NOT_FOUND, CHECKLIST_NOT_FOUND, CATALOG_NOT_FOUND),
+    ).opt(),
+)
+async def explain_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+    """Say of every step whether it is shown, hidden or not there, why, and by what it was done."""
+    call = await receive(request, "orgId")
+    user_id, org_id = from_path("userId", user_id), call.required_org_id()
+    database: Database = request.app.state.database
+    context = Context(call.caller, call.now, new_id)
+    return answer(await database.read(lambda connection: service.explain(connection, context, user_id, org_id)))
+
+
+def _enterprise_id(call: Call) -> str | None:
+    value = call.query.get("enterpriseId")
+    return None if value is None else identifier("enterpriseId", value)
+
+
+def _flag(call: Call, name: str) -> bool:
+    value = call.query.get(name, "false")
+    if value not in {"true", "false"}:
+        refuse_parameter(name, "must be true or false")
+    return value == "true"
+
+
+async def _write(request: AnyRequest, call: Call, use_case: Callable[[Connection, Context], Result]) -> Result:
+    database: Database = request.app.state.database
+    context = Context(call.caller, call.now, new_id)
+    return await database.write(lambda connection: use_case(connection, context))
+
+
+def _answered(found: Answer) -> Response[bytes]:
+    return answer(found.properties, tag=found.tag)
+
+
+router = Router(
+    BASE_PATH,
+    route_handlers=[
+        initialize_checklist, refresh_checklist, move_step, dismiss_checklist, restore_checklist, explain_checklist,
+    ],
+)  # fmt: skip

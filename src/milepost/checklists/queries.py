@@ -1,0 +1,110 @@
+"""The SQL of checklists: the signals that count, what was done for all, and what is known of a user's past."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    Text,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+
+from milepost.domain.conditions import SignalCount
+from milepost.domain.progress import Evidence
+from milepost.domain.records import moment
+from milepost.store.database import as_rows, rows, upsert
+from milepost.store.schema import enterprises, member_enterprises, properties, shared_completions, signals
+
+EVERYONE = ""
+"""The user id of a signal without a subject: it counts for every member of the enterprise or organization."""
+
+
+def prior_enterprises(connection: Connection, user_id: str, enterprise_id: str) -> list[str]:
+    """The enterprises, in any organization, other than this one, that the user is or was a member of."""
+    found = select(member_enterprises.c.enterprise_id).where(
+        member_enterprises.c.user_id == user_id, member_enterprises.c.enterprise_id != enterprise_id
+    )
+    return sorted(set(connection.execute(found).scalars()))
+
+
+def is_enterprise_of(connection: Connection, org_id: str, enterprise_id: str) -> bool:
+    found = select(enterprises.c.org_id).where(
+        enterprises.c.enterprise_id == enterprise_id, enterprises.c.org_id == org_id
+    )
+    return connection.execute(found).first() is not None
+
+
+def share(connection: Connection, org_id: str, enterprise_id: str, step_id: str, evidence: Evidence) -> None:
+    """Keep that a step is done for all of an enterprise ('' for the whole organization)."""
+    key = {"org_id": org_id, "enterprise_id": enterprise_id, "step_id": step_id}
+    upsert(connection, shared_completions, key, {"evidence": msgspec.json.encode(evidence).decode()})
+
+
+def unshare(connection: Connection, org_id: str, enterprise_id: str, step_id: str) -> None:
+    """Take that back: an admin has reset the step."""
+    table = shared_completions
+    connection.execute(
+        delete(table).where(
+            table.c.org_id == org_id, table.c.enterprise_id == enterprise_id, table.c.step_id == step_id
+        )
+    )
+
+
+def with_checklists(connection: Connection, org_id: str, after: str, limit: int) -> Sequence[str]:
+    """The users, in the order of their ids, who have a checklist that the server made in the organization."""
+    found = (
+        select(properties.c.user_id)
+        .where(properties.c.org_id == org_id, properties.c.user_id > after, properties.c.progress.is_not(None))
+        .order_by(properties.c.user_id)
+        .limit(limit)
+    )
+    return connection.execute(found).scalars().all()
+
+
+class Scope(NamedTuple):
+    """Whose signals are asked for: a user's in an organization, for one enterprise of it ('' for all)."""
+
+    user_id: str
+    org_id: str
+    enterprise_id: str
+
+
+@cache
+def _counts(dialect: str) -> Executable:
+    asked = rows(dialect, "scopes", n=BigInteger, user_id=Text, org_id=Text, enterprise_id=Text)
+    everyone: ColumnElement[str] = literal_column("''")
+    return (
+        select(asked.c.n, signals.c.type, func.count(), func.min(signals.c.time), func.max(signals.c.time))
+        .select_from(asked)
+        .join(
+            signals,
+            signals.c.user_id.in_([asked.c.user_id, everyone]) & (signals.c.org_id == asked.c.org_id),
+        )
+        .where(
+            or_(
+                signals.c.enterprise_id == asked.c.enterprise_id,
+                signals.c.enterprise_id == everyone,
+                asked.c.enterprise_id == everyone,
+            )
+        )
+        .group_by(asked.c.n, signals.c.type)
+    )
+
+
+def counts(connection: Connection, scopes: Sequence[Scope]) -> list[dict[str, SignalCount]]:
+    """For each scope, how often each signal was seen, first and last."""
+    answers: list[dict[str, SignalCount]] = [{} for _ in scopes]
+    if scopes:
+        asked = {"scopes": as_rows((n, *scope) for n, scope in enumerate(scopes))}
+        for n, name, count, first, last in connection.execute(_counts(connection.dialect.name), asked):
+            answers[n][name] = SignalCount(count, moment(first), moment(last))
+    return answers

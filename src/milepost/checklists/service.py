@@ -1,0 +1,297 @@
+"""The checklist's use-cases: initialize, refresh, move a step, dismiss, explain (contract part 2).
+
+Each runs in the caller's transaction: it reads what is known, has the pure domain decide, stores the record with the
+guard against lost updates, and tells the journal.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import Connection
+
+from milepost.access.policy import Action, Target, require, require_active_role
+from milepost.catalogs import service as catalogs
+from milepost.checklists import queries
+from milepost.directory.service import Context
+from milepost.domain import checklists
+from milepost.domain.catalog import Scope, StepDefinition
+from milepost.domain.checklists import Knowledge, Outcome, Published
+from milepost.domain.conditions import Facts
+from milepost.domain.contract import GuidedChecklist, Track, UserProperties
+from milepost.domain.explanations import Explained, explained
+from milepost.domain.json_text import parse
+from milepost.domain.progress import Evidence, Progress
+from milepost.domain.records import changes, replaced
+from milepost.domain.tracks import Joining, Strategy
+from milepost.journal import queries as journal
+from milepost.problems import (
+    CHECKLIST_NOT_FOUND,
+    ORGANIZATION_NOT_FOUND,
+    UNKNOWN_ENTERPRISE,
+    Fault,
+    Problem,
+)
+from milepost.properties.queries import Lookup, Situation, look_up, save, to_save
+from milepost.properties.service import Answer, shown
+from milepost.store import people
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Whose checklist it is about, and what is stored of it."""
+
+    user_id: str
+    org_id: str
+    situation: Situation
+
+    @property
+    def checklist(self) -> GuidedChecklist:
+        """The checklist that is there.
+
+        Raises:
+            Problem: `checklist_not_found` (404).
+        """
+        record = self.situation.current
+        if record is None or record.properties.guided_checklist is UNSET:
+            raise Problem(CHECKLIST_NOT_FOUND, "There is no checklist yet; initialize makes one.")
+        return record.properties.guided_checklist
+
+    @property
+    def target(self) -> Target:
+        situation = self.situation
+        return Target(self.user_id, self.org_id, situation.caller_is_admin, situation.user_is_member)
+
+    @property
+    def progress(self) -> Progress | None:
+        return self.situation.current.progress if self.situation.current else None
+
+
+def open_case(connection: Connection, context: Context, action: Action, user_id: str, org_id: str) -> Case:
+    """Ask the policy, and see that the organization exists."""
+    if action is Action.WRITE_PROPERTIES:
+        people.add(connection, {name: context.new_id() for name in {user_id, context.caller.user_id} if name})
+        people.hold(connection, [user_id])
+    caller_id = context.caller.user_id or ""
+    situation = look_up(connection, [Lookup(user_id, org_id, caller_id)], for_write=True)[0]
+    case = Case(user_id, org_id, situation)
+    require(context.caller, action, case.target)
+    if not situation.organization_exists:
+        raise Problem(
+            ORGANIZATION_NOT_FOUND,
+            "There is no such organization; create it with PUT /organizations/{orgId}, or correct orgId.",
+            [Fault("names no organization", parameter="orgId")],
+        )
+    return case
+
+
+def _require_enterprise(connection: Connection, org_id: str, enterprise_id: str) -> None:
+    if enterprise_id and not queries.is_enterprise_of(connection, org_id, enterprise_id):
+        raise Problem(
+            UNKNOWN_ENTERPRISE,
+            "enterpriseId must name an enterprise of the organization.",
+            [Fault("is no enterprise of this organization", parameter="enterpriseId")],
+        )
+
+
+def knowledge(
+    connection: Connection,
+    context: Context,
+    case: Case,
+    published: Published,
+    *,
+    enterprise_id: str,
+    track: Track,
+    interests: Sequence[str],
+) -> Knowledge:
+    """All that is known of the user now."""
+    situation = case.situation
+    attributes = situation.current.properties.attributes if situation.current else UNSET
+    facts = Facts(
+        signals=queries.counts(connection, [queries.Scope(case.user_id, case.org_id, enterprise_id)])[0],
+        attributes={} if attributes is UNSET else parse(bytes(attributes)),
+        roles=situation.roles,
+        interests=interests,
+    )
+    return Knowledge(
+        published=published,
+        track=track,
+        roles=situation.roles,
+        interests=interests,
+        facts=facts,
+        now=context.now,
+        enterprise_id=enterprise_id,
+        shared={**situation.shared.get("", {}), **situation.shared.get(enterprise_id, {})},
+        person=None if situation.person is None else UUID(situation.person),
+    )
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """How a checklist shall be made: for which enterprise ('': the whole organization), with which interests (None:
+    those it had), and whether what was completed or skipped stays so.
+    """
+
+    enterprise_id: str = ""
+    interests: Sequence[str] | None = None
+    keep_progress: bool = False
+
+
+def initialize(
+    connection: Connection, context: Context, user_id: str, org_id: str, wish: Wish, strategy: Strategy
+) -> Answer:
+    """Make the user's checklist in the organization: detect the track, build the steps, mark those already done."""
+    case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
+    _require_enterprise(connection, org_id, wish.enterprise_id)
+    before = case.situation.current
+    old = None if before is None or before.properties.guided_checklist is UNSET else before.properties.guided_checklist
+    interests = wish.interests
+    if interests is None:
+        interests = [] if old is None or old.product_interests is UNSET else old.product_interests
+    prior = queries.prior_enterprises(connection, user_id, wish.enterprise_id)
+    decision = strategy(Joining(user_id, org_id, wish.enterprise_id, prior))
+    known = knowledge(
+        connection,
+        context,
+        case,
+        catalogs.current(connection, org_id),
+        enterprise_id=wish.enterprise_id,
+        track=decision.track,
+        interests=interests,
+    )
+    kept = old if wish.keep_progress else None
+    outcome = checklists.initialized(known, kept, before.progress if before and wish.keep_progress else None)
+    why = {"track": decision.track, "strategy": decision.strategy, "why": decision.why}
+    return _stored(connection, context, case, outcome, known, ("checklist.initialized", why))
+
+
+def refresh(
+    connection: Connection, context: Context, user_id: str, org_id: str, *, enterprise_id: str | None
+) -> Answer:
+    """Bring the checklist up to what is known now, and store it in one transaction."""
+    case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
+    require_active_role(context.caller, case.target, user_has_role=bool(case.situation.roles))
+    checklist, progress = case.checklist, case.progress
+    if enterprise_id is None:
+        enterprise_id = progress.enterprise_id if progress else ""
+    _require_enterprise(connection, org_id, enterprise_id)
+    known = _known_of(connection, context, case, enterprise_id)
+    outcome = checklists.refreshed(checklist, progress, known)
+    return _stored(connection, context, case, outcome, known, ("checklist.refreshed", {}))
+
+
+def _known_of(connection: Connection, context: Context, case: Case, enterprise_id: str) -> Knowledge:
+    checklist = case.checklist
+    return knowledge(
+        connection,
+        context,
+        case,
+        catalogs.current(connection, case.org_id),
+        enterprise_id=enterprise_id,
+        track=checklist.track,
+        interests=[] if checklist.product_interests is UNSET else checklist.product_interests,
+    )
+
+
+def _stored(
+    connection: Connection,
+    context: Context,
+    case: Case,
+    outcome: Outcome,
+    known: Knowledge,
+    event: tuple[str, Mapping[str, Any]],
+) -> Answer:
+    """Store what was decided, what of it counts for others, and the events."""
+    definitions = {definition.step_id: definition for definition in known.published.catalog.steps}
+    for step_id, why in outcome.proofs.items():
+        share(connection, case.org_id, known.enterprise_id, definitions.get(step_id), why)
+    name, data = event
+    told: dict[str, object] = {
+        **data,
+        "catalog": {"orgId": outcome.progress.org_id, "version": outcome.progress.version},
+    }
+    if outcome.failures:
+        told["conditionsFailed"] = dict(outcome.failures)
+    return saved(connection, context, case, outcome.checklist, outcome.progress, (name, told))
+
+
+def store_arrival(connection: Connection, context: Context, case: Case, outcome: Outcome, known: Knowledge) -> Answer:
+    """Store what arriving signals completed."""
+    signals_seen = {step_id: list(why.signals) for step_id, why in outcome.proofs.items()}
+    return _stored(connection, context, case, outcome, known, ("steps.completed", {"signals": signals_seen}))
+
+
+def share(
+    connection: Connection, org_id: str, enterprise_id: str, definition: StepDefinition | None, why: Evidence
+) -> None:
+    if definition is None or definition.scope is Scope.USER or why.shared:
+        return
+    place = enterprise_id if definition.scope is Scope.ENTERPRISE else ""
+    queries.share(connection, org_id, place, definition.step_id, msgspec.structs.replace(why, shared=True))
+
+
+def saved(
+    connection: Connection,
+    context: Context,
+    case: Case,
+    checklist: GuidedChecklist,
+    progress: Progress | None,
+    event: tuple[str, Mapping[str, object]],
+) -> Answer:
+    before = case.situation.current
+    properties = (
+        UserProperties(user_id=case.user_id, created_date=context.now, modified_date=context.now)
+        if before is None
+        else before.properties
+    )
+    properties = msgspec.structs.replace(properties, guided_checklist=checklist)
+    record = replaced(before, properties, context.now, progress)
+    save(connection, [to_save(case.user_id, case.org_id, record, case.situation.own)])
+    name, data = event
+    told = {**changes(case.situation.own, record), **data}
+    journal.append(
+        connection,
+        [
+            journal.Event(
+                id=context.new_id(),
+                at=record.version,
+                actor=context.caller.name,
+                type=name,
+                user_id=case.user_id,
+                org_id=case.org_id,
+                data=told,
+            )
+        ],
+    )
+    return shown(record, case.org_id, case.situation)
+
+
+class Explanation(msgspec.Struct, rename="camel", frozen=True):
+    """Why the checklist is what it is: the catalog it is made from, what the user is, and every step."""
+
+    user_id: str
+    org_id: str
+    catalog_org_id: str
+    catalog_version: int
+    track: Track
+    roles: Sequence[str]
+    product_interests: Sequence[str]
+    steps: Sequence[Explained]
+
+
+def explain(connection: Connection, context: Context, user_id: str, org_id: str) -> Explanation:
+    """Say of every step of the catalog whether it is shown, hidden or not there, why, and by what it was done."""
+    case = open_case(connection, context, Action.READ_PROPERTIES, user_id, org_id)
+    progress = case.progress
+    known = _known_of(connection, context, case, progress.enterprise_id if progress else "")
+    published = known.published
+    return Explanation(
+        user_id=user_id,
+        org_id=org_id,
+        catalog_org_id=published.org_id,
+        catalog_version=published.version,
+        track=known.track,
+        roles=known.roles,
+        product_interests=known.interests,
+        steps=explained(case.checklist, progress, known),
+    )

@@ -1,0 +1,212 @@
+"""The guided checklist's life: made for a user, kept up to date, completed by what happened or by people, explained.
+
+Pure: what is known of the user comes in, a checklist goes out. The words are those of the contract (parts 2 and 3).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from milepost.domain.catalog import Catalog, StepDefinition
+from milepost.domain.conditions import Condition, ConditionFailure, Facts
+from milepost.domain.contract import GuidedChecklist, Status, Step, Track
+from milepost.domain.progress import Evidence, Progress
+from milepost.domain.records import OPEN, completed, visible_steps
+
+DONE = frozenset({Status.COMPLETED, Status.SKIPPED})
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A published catalog with its conditions compiled, by step id."""
+
+    org_id: str
+    version: int
+    catalog: Catalog
+    conditions: Mapping[str, Condition]
+
+
+class Knowledge(msgspec.Struct, frozen=True):
+    """All that a checklist is made from.
+
+    `shared` holds what members of the same enterprise or organization did for all, by step id; `person` is the
+    internal uuid of the user.
+    """
+
+    published: Published
+    track: Track
+    roles: Sequence[str]
+    interests: Sequence[str]
+    facts: Facts
+    now: datetime
+    enterprise_id: str = ""
+    shared: Mapping[str, Evidence] = {}
+    person: UUID | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A checklist with its progress; by step id, what this completed and why, and which conditions failed and why."""
+
+    checklist: GuidedChecklist
+    progress: Progress
+    proofs: Mapping[str, Evidence]
+    failures: Mapping[str, str]
+
+
+def source_roles(definition: StepDefinition, roles: Iterable[str]) -> list[str] | UnsetType | None:
+    """The roles of the user that generate the step; UNSET: it is for everyone; None: none of them does."""
+    if not definition.roles:
+        return UNSET
+    meeting = [role for role in definition.roles if role in set(roles)]
+    return meeting or None
+
+
+def is_generated(definition: StepDefinition, track: Track, roles: Iterable[str], interests: Iterable[str]) -> bool:
+    """Whether the catalog's step belongs into a checklist of this track, with these roles and interests."""
+    return (
+        track in definition.tracks
+        and source_roles(definition, roles) is not None
+        and (not definition.interests or not set(definition.interests).isdisjoint(interests))
+    )
+
+
+def initialized(known: Knowledge, kept: GuidedChecklist | None = None, progress: Progress | None = None) -> Outcome:
+    """A new checklist: the track's steps for the user's roles and interests, those already done marked so.
+
+    With `kept`, steps that were completed or skipped before stay so. The same input gives the same checklist.
+    """
+    before = {step.step_id: step for step in steps_of(kept) if step.status in DONE}
+    steps = []
+    for definition in known.published.catalog.steps:
+        if is_generated(definition, known.track, known.roles, known.interests):
+            old = before.get(definition.step_id)
+            steps.append(_described(definition, known.roles, old) if old else _new_step(definition, known.roles))
+    evidence = {step_id: why for step_id, why in (progress.evidence if progress else {}).items() if step_id in before}
+    checklist = GuidedChecklist(
+        track=known.track,
+        roles=list(known.roles),
+        product_interests=list(known.interests),
+        steps=steps,
+        computed_at=known.now,
+    )
+    return _evaluated(checklist, evidence, known)
+
+
+def refreshed(checklist: GuidedChecklist, progress: Progress | None, known: Knowledge) -> Outcome:
+    """The checklist as it is now: open steps whose condition is met are completed, steps the catalog or a role has
+    brought since are added, and those the catalog no longer has go unless they were completed. Nothing done is lost.
+    """
+    definitions = {definition.step_id: definition for definition in known.published.catalog.steps}
+    present = {step.step_id for step in steps_of(checklist)}
+    steps = []
+    for step in steps_of(checklist):
+        definition = definitions.get(step.step_id)
+        if definition is not None:
+            steps.append(_described(definition, known.roles, step))
+        elif step.status is Status.COMPLETED or progress is None:
+            steps.append(step)
+    steps += [
+        _new_step(definition, known.roles)
+        for definition in definitions.values()
+        if definition.step_id not in present and is_generated(definition, known.track, known.roles, known.interests)
+    ]
+    changed = msgspec.structs.replace(checklist, steps=_in_order(steps), computed_at=known.now)
+    return _evaluated(changed, progress.evidence if progress else {}, known)
+
+
+def _new_step(definition: StepDefinition, roles: Iterable[str]) -> Step:
+    return Step(
+        step_id=definition.step_id,
+        title=definition.title,
+        description=definition.description,
+        cta_label=definition.cta_label,
+        cta_route=definition.cta_route,
+        status=Status.UP_NEXT,
+        sort_order=definition.sort_order,
+        source_roles=source_roles(definition, roles) or UNSET,
+    )
+
+
+def _described(definition: StepDefinition, roles: Iterable[str], step: Step) -> Step:
+    """The step with the catalog's present texts; roles that generate it now join those that did before."""
+    fresh = _new_step(definition, roles)
+    before = [] if step.source_roles is UNSET else step.source_roles
+    now = [] if fresh.source_roles is UNSET else fresh.source_roles
+    joined = [role for role in definition.roles if role in {*before, *now}]
+    return msgspec.structs.replace(
+        fresh,
+        status=step.status,
+        completed_at=step.completed_at,
+        completed_by=step.completed_by,
+        source_roles=joined or (before or UNSET if definition.roles else UNSET),
+    )
+
+
+def _in_order(steps: Iterable[Step]) -> list[Step]:
+    return sorted(steps, key=lambda step: step.sort_order)
+
+
+def arrived(checklist: GuidedChecklist, progress: Progress, known: Knowledge, concerned: Collection[str]) -> Outcome:
+    """The checklist after signals that the conditions of the steps `concerned` ask for; nothing else changes."""
+    outcome = _evaluated(checklist, progress.evidence, known, concerned)
+    kept = msgspec.structs.replace(progress, evidence=outcome.progress.evidence)
+    return msgspec.structs.replace(outcome, progress=kept)
+
+
+def _evaluated(
+    checklist: GuidedChecklist,
+    evidence: Mapping[str, Evidence],
+    known: Knowledge,
+    concerned: Collection[str] | None = None,
+) -> Outcome:
+    """Complete every step that is not completed and whose condition is met, or that somebody did for all."""
+    failures: dict[str, str] = {}
+    proofs: dict[str, Evidence] = {}
+    steps = []
+    for step in steps_of(checklist):
+        is_asked = step.status is not Status.COMPLETED and (concerned is None or step.step_id in concerned)
+        why = _proof(step.step_id, known, failures) if is_asked else None
+        if why is not None:
+            proofs[step.step_id] = why
+        steps.append(step if why is None else completed(step, why))
+    checklist = msgspec.structs.replace(checklist, steps=_in_order(steps))
+    published = known.published
+    progress = Progress(published.org_id, published.version, known.enterprise_id, {**evidence, **proofs})
+    return Outcome(with_completed_at(checklist, known.roles, known.now), progress, proofs, failures)
+
+
+def _proof(step_id: str, known: Knowledge, failures: dict[str, str]) -> Evidence | None:
+    shared = known.shared.get(step_id)
+    if shared is not None:
+        return shared
+    condition = known.published.conditions.get(step_id)
+    if condition is None:
+        return None
+    try:
+        if not condition.evaluate(known.facts):
+            return None
+    except ConditionFailure as failure:
+        failures[step_id] = failure.reason
+        return None
+    seen = {name: count for name in condition.signals if (count := known.facts.signals.get(name)) and count.count}
+    firsts = [count.first for count in seen.values() if count.first is not None]
+    # The moment from which all of it had happened: the same whenever and in whatever order it is looked at.
+    at = max(firsts, default=known.now)
+    by = None if known.person is None else str(known.person)
+    return Evidence("signal", at, by, tuple(sorted(seen)))
+
+
+def steps_of(checklist: GuidedChecklist | None) -> Sequence[Step]:
+    return () if checklist is None or checklist.steps is UNSET else checklist.steps
+
+
+def with_completed_at(checklist: GuidedChecklist, roles: Iterable[str], now: datetime) -> GuidedChecklist:
+    """The checklist with a true `completedAt`: set when the last visible step is done, cleared when one is open."""
+    visible = visible_steps(steps_of(checklist), roles)
+    if not visible or any(step.status in OPEN for step in visible):
+        return msgspec.structs.replace(checklist, completed_at=UNSET)
+    if checklist.completed_at is UNSET:
+        return msgspec.structs.replace(checklist, completed_at=now)
+    return checklist

@@ -1,0 +1,147 @@
+"""What happens when signals arrive: they are stored once each, and the steps they satisfy are completed at once."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import Connection
+
+from milepost.access.policy import Action, Target, require
+from milepost.catalogs import service as catalogs
+from milepost.checklists import queries
+from milepost.checklists.queries import EVERYONE
+from milepost.checklists.service import Case, knowledge, store_arrival
+from milepost.directory.service import Context
+from milepost.domain.checklists import arrived
+from milepost.domain.cloud_events import CloudEvent
+from milepost.domain.records import microseconds
+from milepost.journal import queries as journal
+from milepost.problems import CATALOG_NOT_FOUND, UNKNOWN_PLACE, Fault, Problem
+from milepost.properties.queries import Lookup, look_up
+from milepost.signals import queries as signals
+from milepost.signals.queries import Signal
+from milepost.store import people
+
+PAGE = 200
+"""How many users a signal for everyone is worked through at a time."""
+
+
+class Receipt(msgspec.Struct, rename="camel", frozen=True):
+    """What became of the events: new ones, those known already, and how many steps they completed."""
+
+    accepted: int
+    duplicates: int
+    completed_steps: int
+
+
+def report(connection: Connection, context: Context, events: Sequence[CloudEvent], pointer: str) -> Receipt:
+    """Store events and complete what they satisfy, all or nothing; `pointer` is a template of where event n stands.
+
+    Raises:
+        Problem: `forbidden` (403), or `unknown_place` (422) with the events whose organization or enterprise is not.
+    """
+    for org_id in {event.orgid for event in events}:
+        require(context.caller, Action.REPORT_SIGNALS, Target(org_id=org_id))
+    reported = [_signal(event, context.at) for event in events]
+    _require_places(connection, reported, pointer)
+    users = sorted({one.user_id for one in reported if one.user_id != EVERYONE})
+    # Also of somebody nobody knows yet, so that a checklist being made for them just now waits, or is waited for.
+    people.add(connection, {user_id: context.new_id() for user_id in users})
+    people.hold(connection, users)
+    new = signals.add(connection, reported)
+    completed = 0
+    for org_id in sorted({one.org_id for one in new}):
+        here = [one for one in new if one.org_id == org_id]
+        _tell(connection, context, org_id, here)
+        completed += _complete(connection, context, org_id, here)
+    return Receipt(len(new), len(events) - len(new), completed)
+
+
+def _tell(connection: Connection, context: Context, org_id: str, new: Sequence[Signal]) -> None:
+    """One event for all signals of an organization that came together: the signals themselves are kept."""
+    data: dict[str, object] = {"signals": dict(Counter(one.type for one in new))}
+    event = journal.Event(
+        id=context.new_id(),
+        at=context.at,
+        actor=context.caller.name,
+        type="signals.reported",
+        org_id=org_id,
+        data=data,
+    )
+    journal.append(connection, [event])
+
+
+def _signal(event: CloudEvent, received: int) -> Signal:
+    return Signal(
+        user_id=EVERYONE if event.subject is UNSET else event.subject,
+        source=event.source,
+        id=event.id,
+        org_id=event.orgid,
+        enterprise_id="" if event.enterpriseid is UNSET else event.enterpriseid,
+        type=event.type,
+        time=received if event.time is UNSET else microseconds(event.time),
+        received=received,
+    )
+
+
+def _require_places(connection: Connection, reported: Sequence[Signal], pointer: str) -> None:
+    known = signals.known_places(connection, {(one.org_id, one.enterprise_id) for one in reported})
+    faults = [
+        Fault("is no enterprise of the organization, or there is no such organization", pointer=pointer.format(n))
+        for n, one in enumerate(reported)
+        if (one.org_id, one.enterprise_id) not in known
+    ]
+    if faults:
+        raise Problem(
+            UNKNOWN_PLACE, "orgid must name an organization, and enterpriseid one of its enterprises.", faults[:100]
+        )
+
+
+def _complete(connection: Connection, context: Context, org_id: str, new: Sequence[Signal]) -> int:
+    """Complete the steps that the signals of one organization satisfy; answers how many."""
+    types = {one.type for one in new}
+    completed = _complete_for(connection, context, org_id, sorted({one.user_id for one in new} - {EVERYONE}), types)
+    shared = {one.type for one in new if one.user_id == EVERYONE}
+    after = ""
+    while shared:
+        users = queries.with_checklists(connection, org_id, after, PAGE)
+        if not users:
+            break
+        people.hold(connection, users)
+        completed += _complete_for(connection, context, org_id, users, shared)
+        after = users[-1]
+    return completed
+
+
+def _complete_for(connection: Connection, context: Context, org_id: str, users: Sequence[str], types: set[str]) -> int:
+    if not users:
+        return 0
+    try:
+        published = catalogs.current(connection, org_id)
+    except Problem as problem:
+        if problem.kind is CATALOG_NOT_FOUND:
+            return 0
+        raise
+    concerned = {step_id for step_id, condition in published.conditions.items() if condition.signals & types}
+    completed = 0
+    situations = look_up(connection, [Lookup(user_id, org_id, "") for user_id in users], for_write=True)
+    for user_id, situation in zip(users, situations, strict=True):
+        record = situation.own
+        checklist = UNSET if record is None else record.properties.guided_checklist
+        if record is None or record.progress is None or checklist is UNSET:
+            continue
+        known = knowledge(
+            connection,
+            context,
+            Case(user_id, org_id, situation),
+            published,
+            enterprise_id=record.progress.enterprise_id,
+            track=checklist.track,
+            interests=[] if checklist.product_interests is UNSET else checklist.product_interests,
+        )
+        outcome = arrived(checklist, record.progress, known, concerned)
+        if outcome.proofs or outcome.failures:
+            store_arrival(connection, context, Case(user_id, org_id, situation), outcome, known)
+            completed += len(outcome.proofs)
+    return completed
