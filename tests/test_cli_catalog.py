@@ -52,7 +52,7 @@ def file_of(command: Command, *steps: dict[str, Any], name: str = "Onboarding", 
 
 def rows(text: str) -> list[list[str]]:
     """The cells of a table, without its heading."""
-    return [re.split(r" {2,}|(?<=current) ", line.strip()) for line in text.splitlines()[1:]]
+    return [re.split(r" +(?=20..-)| {2,}|(?<=Z) ", line.strip()) for line in text.splitlines()[1:]]
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def _place_of(mark: Any) -> Place:
 REMEDIES = {
     "found character '\\t' that cannot start any token": "indent with spaces instead of tabs",
     "found a tab character": "indent with spaces instead of tabs",
-    "found character that cannot start any token": "put the text in quotes; indent with spaces instead of tabs",
+    "that cannot start any token": "put the text in quotes; indent with spaces instead of tabs",
     "mapping values are not allowed": "put a text with a colon in it in quotes, or correct the indentation",
     "could not find expected ':'": "write a colon and a space after the name, or correct the indentation",
     "did not find expected key": "correct the indentation, or close the quotes of the line before",
@@ -318,7 +318,7 @@ class _Builder:
         return json_pointer(tuple(self._path))
 
 
-AMBIGUOUS = {form for word in ("y", "yes", "n", "no", "on", "off") for form in (word, word.capitalize(), word.upper())}
+AMBIGUOUS = {form for word in ("yes", "no", "on", "off") for form in (word, word.capitalize(), word.upper())}
 """Booleans to YAML 1.1 (https://yaml.org/type/bool.html), texts to YAML 1.2."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")

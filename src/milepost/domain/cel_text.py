@@ -128,15 +128,15 @@ class Outline:
         Each reference to a fact copies it; + does so again for all that it has joined, a macro for each value that it
         runs over, and `map` once more, since the library copies what it has gathered at each step.
         """
-        references, joined, degree = self._factors
-        return references * int((joined * values) ** degree)
+        references, joined, listed, degree = self._factors
+        return references * int((joined * values + listed) ** degree)
 
     @cached_property
-    def _factors(self) -> tuple[int, int, int]:
+    def _factors(self) -> tuple[int, int, int, int]:
+        marks = [token.text for token in self.tokens if token.kind == "mark"]
         references = sum(self.tokens[index].text in VARIABLES for index in self.free_names())
-        joined = 1 + sum(self.is_mark(index, "+") for index in range(len(self.tokens)))
         names = {self.tokens[index].text for index in self.macros}
-        return references, joined, 3 if "map" in names else 2 if names else 1
+        return references, 1 + marks.count("+"), marks.count(","), 3 if "map" in names else 2 if names else 1
 
     def free_names(self) -> Iterator[int]:
         """The index of each name that is looked up, being no member, function or keyword, nor declared by a macro."""

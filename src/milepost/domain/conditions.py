@@ -6,7 +6,7 @@ it is given (only those that it names, up to a number of values), and the librar
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -109,9 +109,7 @@ class Condition:
         """The facts that the condition names, as the library takes them."""
         known: dict[str, Any] = {}
         if "signals" in self._variables:
-            known["signals"] = {
-                name: msgspec.structs.asdict(facts.signals.get(name, SignalCount())) for name in self.signals
-            }
+            known["signals"] = {name: _plain_signal(facts.signals.get(name, SignalCount())) for name in self.signals}
         if "attributes" in self._variables:
             names = facts.attributes.keys() if self._attributes is None else self._attributes
             members = {name: facts.attributes[name] for name in names if name in facts.attributes}
@@ -224,6 +222,20 @@ def _members(outline: Outline, variable: str) -> frozenset[str] | None:
     """The members of the variable that the text names; None if it may look up any."""
     names = [outline.member(index)[0] for index in outline.references(variable)]
     return None if None in names else frozenset(name for name in names if name is not None)
+
+
+def _plain_signal(signal: SignalCount) -> dict[str, Any]:
+    return {"count": signal.count, "first": _in_utc(signal.first), "last": _in_utc(signal.last)}
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    """The moment in UTC, since the library takes no zone that has a name."""
+    if moment is None or moment.tzinfo is UTC:
+        return moment
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ConditionFailure("a signal's time lies outside of the years 1 to 9999") from None
 
 
 def _plain(value: object, depth: int) -> Any:
