@@ -1,5 +1,6 @@
 """Catalogs over HTTP: the platform's at `/catalog`, an organization's own at `/organizations/{orgId}/catalog`."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -176,7 +177,8 @@ async def _get(request: AnyRequest, org_id: str) -> Response[bytes]:
 async def _publish(request: AnyRequest, org_id: str) -> Response[bytes]:
     call = await receive(request)
     sent, _ = await body(request, JSON, YAML)
-    catalog = service.read(sent)
+    # A large file takes a while to read, and others are not to wait for it.
+    catalog = await asyncio.to_thread(service.read, sent)
     entry, is_new = await _run(request, call, service.publish, org_id, catalog, write=True)
     return raw(_entry(entry, current=True, whole=True), status=201 if is_new else 200)
 
