@@ -519,7 +519,7 @@ class TestExplain:
     def test_it_says_of_every_step_why_it_is_there_or_not(self, world: Onboarding) -> None:
         world.make_member(None, "owner")
         world.initialize()
-        world.make_member(None, "dispatcher")
+        world.make_member(None)
         world.report("paired", time="2026-03-01T08:00:00Z")
         world.report("paired", time="2026-03-02T08:00:00Z")
 
@@ -575,3 +575,49 @@ class TestCatalogs:
 
         refused(world.platform.get(path, params={"version": 9}), 404, "catalog_not_found")
         refused(world.platform.put(f"{path}/current", json={"version": 9}), 404, "catalog_not_found")
+
+
+class TestRoleChanges:
+    def test_a_role_gained_through_the_api_brings_its_steps_at_once(self, world: Onboarding) -> None:
+        world.initialize()
+        world.complete("profile")
+
+        world.make_member(None, "dispatcher", "owner")
+
+        shown = world.shown()
+        assert step_ids(shown) == ["profile", "pair", "route", "billing", "depot", "terms"]
+        assert statuses(shown)["profile"] == "COMPLETED"
+
+    def test_what_was_reported_before_completes_a_step_that_a_role_brings(self, world: Onboarding) -> None:
+        world.initialize()
+        world.report("depot.opened", enterpriseid=world.enterprise_id)
+
+        world.make_member(None, "dispatcher", "owner")
+
+        assert world.statuses()["depot"] == "COMPLETED"
+
+    def test_a_role_given_back_shows_its_steps_with_their_progress(self, world: Onboarding) -> None:
+        world.initialize()
+        accepted(world.move("route", "SKIPPED"))
+
+        world.make_member(None)
+        without = world.statuses()
+        world.make_member(None, "dispatcher")
+
+        assert "route" not in without
+        assert world.statuses()["route"] == "SKIPPED"
+
+    def test_a_role_taken_away_stores_nothing(self, world: Onboarding) -> None:
+        world.initialize()
+        before = world.shown()["modifiedDate"]
+
+        world.make_member(None)
+
+        assert world.shown()["modifiedDate"] == before
+
+    def test_a_checklist_written_by_the_application_stays_as_it_is(self, world: Onboarding) -> None:
+        world.store(org_id=world.org_id, guidedChecklist={"track": "A", "computedAt": "2026-03-01T10:00:00Z"})
+
+        world.make_member(None, "dispatcher", "owner")
+
+        assert "steps" not in world.shown()["guidedChecklist"]

@@ -10,16 +10,24 @@ from typing import Any, TypeVar
 import pytest
 
 from milepost.access.policy import Caller
+from milepost.catalogs import service as catalogs
+from milepost.checklists import service as checklists
+from milepost.checklists.gains import bring_steps
+from milepost.checklists.service import Wish
 from milepost.directory import service
 from milepost.directory.service import Context
-from milepost.domain.contract import UserProperties
+from milepost.domain.catalog import Catalog, StepDefinition
+from milepost.domain.cloud_events import CloudEvent
+from milepost.domain.contract import Status, UserProperties
 from milepost.domain.directory import Enterprise, Member, Organization, Role
 from milepost.domain.records import Record
+from milepost.domain.tracks import by_memberships
 from milepost.edge import new_id, now
 from milepost.problems import Problem
 from milepost.properties.queries import HOME, Situation
 from milepost.properties.service import Change, Properties, erasing, replacing
 from milepost.settings import Settings
+from milepost.signals.service import report
 from milepost.store import integrity, versions
 from milepost.store.database import Database
 from tests.calls import directly
@@ -117,10 +125,10 @@ def run(url: str, each: Callable[[Process, Process, str], Awaitable[None]]) -> N
 
 def test_a_member_who_is_put_while_being_deleted(url: str) -> None:
     async def each(first: Process, second: Process, user_id: str) -> None:
-        await first.directory(service.put_member, "acme", user_id, Member())
+        await first.directory(service.put_member, "acme", user_id, Member(), bring_steps)
         full = Member(roles=["buyer"], enterprises=["north"])
         await meet(
-            first.directory(service.put_member, "acme", user_id, full),
+            first.directory(service.put_member, "acme", user_id, full, bring_steps),
             second.directory(service.delete_member, "acme", user_id),
         )
 
@@ -131,7 +139,7 @@ def test_an_enterprise_that_is_entered_while_being_deleted(url: str) -> None:
     async def each(first: Process, second: Process, enterprise_id: str) -> None:
         await first.directory(service.put_enterprise, "acme", enterprise_id, Enterprise(name="South"))
         await meet(
-            first.directory(service.put_member, "acme", "jane", Member(enterprises=[enterprise_id])),
+            first.directory(service.put_member, "acme", "jane", Member(enterprises=[enterprise_id]), bring_steps),
             second.directory(service.delete_enterprise, "acme", enterprise_id),
         )
 
@@ -156,7 +164,7 @@ def test_an_organization_that_is_deleted_while_somebody_joins_it(url: str) -> No
         await first.directory(service.put_enterprise, org_id, f"{org_id}-north", Enterprise(name="North"))
         full = Member(roles=["buyer"], enterprises=[f"{org_id}-north"])
         await meet(
-            first.directory(service.put_member, org_id, "jane", full),
+            first.directory(service.put_member, org_id, "jane", full, bring_steps),
             second.directory(service.delete_organization, org_id),
         )
 
@@ -180,5 +188,67 @@ def test_a_record_that_is_patched_while_being_deleted_does_not_come_back(url: st
         assert erased
         (still_there,) = await meet(first.touch_record(user_id))
         assert not still_there
+
+    run(url, each)
+
+
+def definition(step_id: str, role: str) -> StepDefinition:
+    return StepDefinition(
+        step_id=step_id,
+        title=step_id,
+        description="",
+        cta_label="Go",
+        cta_route="/",
+        sort_order=1,
+        roles=[role],
+        complete_when="signals['opened'].count > 0",
+    )
+
+
+async def make_buyer(process: Process, user_id: str) -> None:
+    """Make the user a buyer, where the catalog has a step for buyers and one for sellers."""
+    await process.directory(service.put_role, "acme", "seller", Role(title="Seller"))
+    catalog = Catalog(name="Onboarding", steps=[definition("buy", "buyer"), definition("sell", "seller")])
+    await process.directory(catalogs.publish, "acme", catalog)
+    await process.directory(service.put_member, "acme", user_id, Member(roles=["buyer"]), bring_steps)
+
+
+async def initialize(process: Process, user_id: str) -> None:
+    await process.directory(checklists.initialize, user_id, "acme", Wish(), by_memberships)
+
+
+async def statuses(process: Process, user_id: str) -> dict[str, Status]:
+    found = await process.directory(checklists.explain, user_id, "acme")
+    return {step.step_id: step.status for step in found.steps if step.status is not None}
+
+
+def test_a_signal_for_everyone_reaches_a_checklist_that_is_being_made(url: str) -> None:
+    async def each(first: Process, second: Process, user_id: str) -> None:
+        await make_buyer(first, user_id)
+        # Of an enterprise of this round alone, so that an earlier round's signal does not count.
+        await first.directory(service.put_enterprise, "acme", f"{user_id}-north", Enterprise(name="North"))
+        event = CloudEvent(
+            specversion="1.0", id=user_id, source="/", type="opened", orgid="acme", enterpriseid=f"{user_id}-north"
+        )
+        wish = Wish(enterprise_id=f"{user_id}-north")
+
+        await meet(
+            first.directory(checklists.initialize, user_id, "acme", wish, by_memberships),
+            second.directory(report, [event], ""),
+        )
+
+        assert await statuses(first, user_id) == {"buy": Status.COMPLETED}
+
+    run(url, each)
+
+
+def test_a_role_gained_brings_its_steps_to_a_checklist_that_is_being_made(url: str) -> None:
+    async def each(first: Process, second: Process, user_id: str) -> None:
+        await make_buyer(first, user_id)
+        both = Member(roles=["buyer", "seller"])
+
+        await meet(initialize(first, user_id), second.directory(service.put_member, "acme", user_id, both, bring_steps))
+
+        assert set(await statuses(first, user_id)) == {"buy", "sell"}
 
     run(url, each)

@@ -18,6 +18,7 @@ from milepost.access.service import Authenticator
 from milepost.access.tokens import Verifier
 from milepost.catalogs import api as catalogs_api
 from milepost.checklists import api as checklists_api
+from milepost.checklists.gains import bring_steps
 from milepost.directory import api as directory_api
 from milepost.domain.contract import Track
 from milepost.domain.tracks import Strategy, by_memberships, experiment, fixed
@@ -60,6 +61,7 @@ def create(settings: Settings | None = None) -> "Envelope":
             authenticator=Authenticator(verifier, database),
             properties=Properties(database, fit_attributes),
             track_strategy=_track_strategy(settings),
+            roles_gained=bring_steps,
         )
         try:
             yield

@@ -22,7 +22,14 @@ from milepost.domain.conditions import SignalCount
 from milepost.domain.progress import Evidence
 from milepost.domain.records import moment
 from milepost.store.database import as_rows, rows, upsert
-from milepost.store.schema import enterprises, member_enterprises, properties, shared_completions, signals
+from milepost.store.schema import (
+    enterprises,
+    member_enterprises,
+    organizations,
+    properties,
+    shared_completions,
+    signals,
+)
 
 EVERYONE = ""
 """The user id of a signal without a subject: it counts for every member of the enterprise or organization."""
@@ -41,6 +48,16 @@ def is_enterprise_of(connection: Connection, org_id: str, enterprise_id: str) ->
         enterprises.c.enterprise_id == enterprise_id, enterprises.c.org_id == org_id
     )
     return connection.execute(found).first() is not None
+
+
+def keep_directory(connection: Connection, org_id: str) -> None:
+    """Keep an organization's directory, and what counts for all of its members, as it is until the transaction ends.
+
+    Many may keep it at the same time. Who holds the organization waits for them, and they for it.
+    """
+    connection.execute(
+        select(organizations.c.org_id).where(organizations.c.org_id == org_id).with_for_update(read=True)
+    )
 
 
 def share(connection: Connection, org_id: str, enterprise_id: str, step_id: str, evidence: Evidence) -> None:

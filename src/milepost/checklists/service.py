@@ -4,7 +4,7 @@ Each runs in the caller's transaction: it reads what is known, has the pure doma
 guard against lost updates, and tells the journal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from milepost.directory.service import Context
 from milepost.domain import checklists
 from milepost.domain.catalog import Scope, StepDefinition
 from milepost.domain.checklists import Knowledge, Outcome, Published
-from milepost.domain.conditions import Facts
+from milepost.domain.conditions import Facts, SignalCount
 from milepost.domain.contract import GuidedChecklist, Track, UserProperties
 from milepost.domain.explanations import Explained, explained
 from milepost.domain.json_text import parse
@@ -28,6 +28,7 @@ from milepost.domain.records import changes, replaced
 from milepost.domain.tracks import Joining, Strategy
 from milepost.journal import queries as journal
 from milepost.problems import (
+    CATALOG_NOT_FOUND,
     CHECKLIST_NOT_FOUND,
     ORGANIZATION_NOT_FOUND,
     UNKNOWN_ENTERPRISE,
@@ -96,20 +97,20 @@ def _require_enterprise(connection: Connection, org_id: str, enterprise_id: str)
 
 
 def knowledge(
-    connection: Connection,
     context: Context,
     case: Case,
     published: Published,
+    signals: Mapping[str, SignalCount],
     *,
     enterprise_id: str,
     track: Track,
     interests: Sequence[str],
 ) -> Knowledge:
-    """All that is known of the user now."""
+    """All that is known of the user now; `signals` are those that count for the user, by name."""
     situation = case.situation
     attributes = situation.current.properties.attributes if situation.current else UNSET
     facts = Facts(
-        signals=queries.counts(connection, [queries.Scope(case.user_id, case.org_id, enterprise_id)])[0],
+        signals=signals,
         attributes={} if attributes is UNSET else parse(bytes(attributes)),
         roles=situation.roles,
         interests=interests,
@@ -141,6 +142,8 @@ def initialize(
     connection: Connection, context: Context, user_id: str, org_id: str, wish: Wish, strategy: Strategy
 ) -> Answer:
     """Make the user's checklist in the organization: detect the track, build the steps, mark those already done."""
+    # What counts for every member is told to those who have a checklist: it must not miss one that is being made.
+    queries.keep_directory(connection, org_id)
     case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
     _require_enterprise(connection, org_id, wish.enterprise_id)
     before = case.situation.current
@@ -151,10 +154,10 @@ def initialize(
     prior = queries.prior_enterprises(connection, user_id, wish.enterprise_id)
     decision = strategy(Joining(user_id, org_id, wish.enterprise_id, prior))
     known = knowledge(
-        connection,
         context,
         case,
         catalogs.current(connection, org_id),
+        queries.counts(connection, [queries.Scope(user_id, org_id, wish.enterprise_id)])[0],
         enterprise_id=wish.enterprise_id,
         track=decision.track,
         interests=interests,
@@ -162,7 +165,7 @@ def initialize(
     kept = old if wish.keep_progress else None
     outcome = checklists.initialized(known, kept, before.progress if before and wish.keep_progress else None)
     why = {"track": decision.track, "strategy": decision.strategy, "why": decision.why}
-    return _stored(connection, context, case, outcome, known, ("checklist.initialized", why))
+    return stored(connection, context, case, outcome, known, ("checklist.initialized", why))
 
 
 def refresh(
@@ -175,25 +178,59 @@ def refresh(
     if enterprise_id is None:
         enterprise_id = progress.enterprise_id if progress else ""
     _require_enterprise(connection, org_id, enterprise_id)
-    known = _known_of(connection, context, case, enterprise_id)
+    known = _known_now(connection, context, case, enterprise_id)
     outcome = checklists.refreshed(checklist, progress, known)
-    return _stored(connection, context, case, outcome, known, ("checklist.refreshed", {}))
+    return stored(connection, context, case, outcome, known, ("checklist.refreshed", {}))
 
 
-def _known_of(connection: Connection, context: Context, case: Case, enterprise_id: str) -> Knowledge:
+def _known_now(connection: Connection, context: Context, case: Case, enterprise_id: str) -> Knowledge:
+    published = catalogs.current(connection, case.org_id)
+    signals = queries.counts(connection, [queries.Scope(case.user_id, case.org_id, enterprise_id)])[0]
+    return _known_of(context, case, published, signals, enterprise_id)
+
+
+def _known_of(
+    context: Context, case: Case, published: Published, signals: Mapping[str, SignalCount], enterprise_id: str
+) -> Knowledge:
     checklist = case.checklist
     return knowledge(
-        connection,
         context,
         case,
-        catalogs.current(connection, case.org_id),
+        published,
+        signals,
         enterprise_id=enterprise_id,
         track=checklist.track,
         interests=[] if checklist.product_interests is UNSET else checklist.product_interests,
     )
 
 
-def _stored(
+def made_checklists(
+    connection: Connection, context: Context, org_id: str, users: Sequence[str]
+) -> Iterator[tuple[Case, Knowledge]]:
+    """Of these users, those with a checklist that the server made in the organization, and what is known of each now.
+
+    None where no catalog counts there: nothing could be said about the steps.
+    """
+    try:
+        published = catalogs.current(connection, org_id)
+    except Problem as problem:
+        if problem.kind is CATALOG_NOT_FOUND:
+            return
+        raise
+    situations = look_up(connection, [Lookup(user_id, org_id, "") for user_id in users], for_write=True)
+    cases = [
+        (Case(user_id, org_id, situation), situation.own.progress.enterprise_id)
+        for user_id, situation in zip(users, situations, strict=True)
+        if situation.own is not None
+        and situation.own.progress is not None
+        and situation.own.properties.guided_checklist is not UNSET
+    ]
+    counts = queries.counts(connection, [queries.Scope(case.user_id, org_id, place) for case, place in cases])
+    for (case, place), signals in zip(cases, counts, strict=True):
+        yield case, _known_of(context, case, published, signals, place)
+
+
+def stored(
     connection: Connection,
     context: Context,
     case: Case,
@@ -218,7 +255,7 @@ def _stored(
 def store_arrival(connection: Connection, context: Context, case: Case, outcome: Outcome, known: Knowledge) -> Answer:
     """Store what arriving signals completed."""
     signals_seen = {step_id: list(why.signals) for step_id, why in outcome.proofs.items()}
-    return _stored(connection, context, case, outcome, known, ("steps.completed", {"signals": signals_seen}))
+    return stored(connection, context, case, outcome, known, ("steps.completed", {"signals": signals_seen}))
 
 
 def share(
@@ -283,7 +320,7 @@ def explain(connection: Connection, context: Context, user_id: str, org_id: str)
     """Say of every step of the catalog whether it is shown, hidden or not there, why, and by what it was done."""
     case = open_case(connection, context, Action.READ_PROPERTIES, user_id, org_id)
     progress = case.progress
-    known = _known_of(connection, context, case, progress.enterprise_id if progress else "")
+    known = _known_now(connection, context, case, progress.enterprise_id if progress else "")
     published = known.published
     return Explanation(
         user_id=user_id,

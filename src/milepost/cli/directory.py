@@ -8,6 +8,7 @@ import msgspec
 import typer
 from sqlalchemy import Connection
 
+from milepost.checklists.gains import bring_steps
 from milepost.cli.terminal import (
     OPERATOR,
     DatabaseOption,
@@ -233,7 +234,8 @@ def put_member(
 ) -> None:
     """Make a user a member with exactly these roles and enterprises; what is left out is taken away."""
     entry = Member(roles=role or [], enterprises=enterprise or [])
-    _put(_written(database, partial(service.put_member, org_id=org, user_id=user, entry=entry)), json=json)
+    put = partial(service.put_member, org_id=org, user_id=user, entry=entry, follow=bring_steps)
+    _put(_written(database, put), json=json)
 
 
 @members.command("grant")
@@ -248,7 +250,7 @@ def grant(user: UserId, org: Of, role: Held, json: Json = False, database: Datab
                 raise
             before = Member()
         entry = Member(roles=[*before.roles, role], enterprises=before.enterprises)
-        return service.put_member(connection, context, org, user, entry)
+        return service.put_member(connection, context, org, user, entry, bring_steps)
 
     _put(_written(database, query), json=json)
 
@@ -262,7 +264,7 @@ def revoke(user: UserId, org: Of, role: Held, json: Json = False, database: Data
         if role not in before.roles:
             raise Failure(f"{user} does not hold {role}; held: {', '.join(before.roles) or 'none'}")
         entry = Member(roles=[held for held in before.roles if held != role], enterprises=before.enterprises)
-        return service.put_member(connection, context, org, user, entry)
+        return service.put_member(connection, context, org, user, entry, bring_steps)
 
     _put(_written(database, query), json=json)
 

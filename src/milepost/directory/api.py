@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from litestar import Response, Router, delete, get, put
@@ -80,13 +81,15 @@ def _reading(item: type, missing: Kind) -> dict[str, Any]:
 
 def _putting(item: type, *refused: Kind) -> dict[str, Any]:
     of_organization = item is Organization
+    # A role that is gained brings its steps.
+    brought = ("checklist.refreshed",) if item is Member else ()
     return Operation(
         action=Action.WRITE_ORGANIZATION if of_organization else Action.WRITE_DIRECTORY,
         bodies={"application/json": item},
         examples={"application/json": EXAMPLES[item]},
         answers={200: item, 201: item},
         problems=(ID_MISMATCH, *refused, *(() if of_organization else (ORGANIZATION_NOT_FOUND,))),
-        events=(f"{item.__name__.lower()}.put",),
+        events=(f"{item.__name__.lower()}.put", *brought),
     ).opt()
 
 
@@ -216,8 +219,9 @@ async def get_member(request: AnyRequest, org_id: FromPath[str], user_id: FromPa
     opt=_putting(Member, UNKNOWN_ROLE, UNKNOWN_ENTERPRISE),
 )
 async def put_member(request: AnyRequest, org_id: FromPath[str], user_id: FromPath[str]) -> Response[bytes]:
-    """Make the user a member with exactly these roles and enterprises."""
-    return await _put(request, read_member, service.put_member, *_member(org_id, user_id))
+    """Make the user a member with exactly these roles and enterprises. A role gained brings its steps at once."""
+    put = partial(service.put_member, follow=request.app.state.roles_gained)
+    return await _put(request, read_member, put, *_member(org_id, user_id))
 
 
 @delete("/organizations/{org_id:str}/members/{user_id:str}", opt=_deleting(Member, MEMBER_NOT_FOUND))

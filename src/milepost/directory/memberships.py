@@ -82,10 +82,14 @@ def _faults(place: str, holdings: Sequence[Holding], wrong: set[Holding], reason
 
 
 class Move:
-    """How a membership changes from what it was, at the moment when its row was held, to what is asked."""
+    """How a membership changes from what it was, at the moment when its row was held, to what is asked.
 
-    def __init__(self, asked: Membership, before: Member) -> None:
+    `known` is the membership from before it was claimed, None where there was none.
+    """
+
+    def __init__(self, asked: Membership, before: Member, known: Member | None) -> None:
         self.asked = asked
+        self.known = known
         self.after = Member(
             org_id=asked.org_id,
             user_id=asked.user_id,
@@ -101,9 +105,15 @@ class Move:
     def _only(self, names: Sequence[str], others: Sequence[str]) -> list[Holding]:
         return self.asked.holdings(sorted(set(names).difference(others)))
 
-    def changes(self, known: Member | None) -> bool:
-        """Whether there is anything to tell, where the membership was `known` before (None: there was none)."""
-        return known is None or known.since != self.after.since or bool(self.told())
+    @property
+    def is_new(self) -> bool:
+        """Whether there was no such membership."""
+        return self.known is None
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to tell."""
+        return self.known is None or self.known.since != self.after.since or bool(self.told())
 
     def told(self) -> dict[str, object]:
         """What changes, for the journal."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from milepost.access import queries as access
 from milepost.access.policy import Action, Caller, Target, require
 from milepost.directory import queries
-from milepost.directory.memberships import Membership, Move
+from milepost.directory.memberships import Holding, Membership, Move
 from milepost.domain.directory import Enterprise, Member, Organization, Role, require_same_ids
 from milepost.domain.records import microseconds
 from milepost.journal import queries as journal
@@ -42,6 +42,10 @@ class Context(msgspec.Struct, frozen=True):
     @property
     def at(self) -> int:
         return microseconds(self.now)
+
+
+RolesGained = Callable[[Connection, Context, Sequence[Holding]], None]
+"""Follows memberships that were put, in the same transaction, with the roles that somebody holds from now on."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -208,23 +212,31 @@ def list_members(
 
 
 def put_member(
-    connection: Connection, context: Context, org_id: str, user_id: str, entry: Member
+    connection: Connection, context: Context, org_id: str, user_id: str, entry: Member, follow: RolesGained
 ) -> tuple[Member, bool]:
     """Make the user a member with exactly these roles and enterprises; what is left out is taken away."""
-    outcome = put_members(connection, context, [Membership(user_id, org_id, entry)])[0]
+    outcome = put_members(connection, context, [Membership(user_id, org_id, entry)], follow)[0]
     if isinstance(outcome, Problem):
         raise outcome
     return outcome
 
 
 def put_members(
-    connection: Connection, context: Context, asked: Sequence[Membership]
+    connection: Connection, context: Context, asked: Sequence[Membership], follow: RolesGained | None = None
 ) -> list[tuple[Member, bool] | Problem]:
     """Put many memberships, none of them twice; answers for each the member and whether it is new, or the refusal."""
     refusals = _refusals(connection, context, asked)
     accepted = [one for one, refusal in zip(asked, refusals, strict=True) if refusal is None]
-    stored = iter(_stored_members(connection, context, accepted))
-    return [next(stored) if refusal is None else refusal for refusal in refusals]
+    moves = _stored_members(connection, context, accepted)
+    gained = [held for move in moves for held in move.roles_added]
+    if follow is not None and gained:
+        follow(connection, context, gained)
+    stored = iter(moves)
+    return [_outcome(next(stored)) if refusal is None else refusal for refusal in refusals]
+
+
+def _outcome(move: Move) -> tuple[Member, bool]:
+    return move.after, move.is_new
 
 
 def _refusals(connection: Connection, context: Context, asked: Sequence[Membership]) -> list[Problem | None]:
@@ -243,7 +255,7 @@ def _closed(connection: Connection, context: Context, org_id: str) -> Problem | 
     return None
 
 
-def _stored_members(connection: Connection, context: Context, asked: Sequence[Membership]) -> list[tuple[Member, bool]]:
+def _stored_members(connection: Connection, context: Context, asked: Sequence[Membership]) -> list[Move]:
     keys = [one.key for one in asked]
     since = {one.key: one.since(context.at) for one in asked}
     known = queries.members_of(connection, keys)
@@ -252,7 +264,7 @@ def _stored_members(connection: Connection, context: Context, asked: Sequence[Me
     )
     # Read again, now that the rows are held: another transaction may have changed them in between.
     before = queries.members_of(connection, keys)
-    moves = [Move(one, before[one.key]) for one in asked]
+    moves = [Move(one, before[one.key], known.get(one.key)) for one in asked]
     queries.take_roles(connection, [held for move in moves for held in move.roles_taken])
     queries.give_roles(connection, {held: since[held.key] for move in moves for held in move.roles_added})
     queries.leave_enterprises(connection, [held for move in moves for held in move.enterprises_left], context.at)
@@ -263,10 +275,10 @@ def _stored_members(connection: Connection, context: Context, asked: Sequence[Me
     events = [
         _event(context, "member.put", move.asked.org_id, move.told(), move.asked.user_id)
         for move in moves
-        if move.changes(known.get(move.asked.key))
+        if move.changes
     ]
     journal.append(connection, events)
-    return [(move.after, move.asked.key not in known) for move in moves]
+    return moves
 
 
 def delete_member(connection: Connection, context: Context, org_id: str, user_id: str) -> None:

@@ -8,17 +8,16 @@ from msgspec import UNSET
 from sqlalchemy import Connection
 
 from milepost.access.policy import Action, Target, require
-from milepost.catalogs import service as catalogs
 from milepost.checklists import queries
 from milepost.checklists.queries import EVERYONE
-from milepost.checklists.service import Case, knowledge, store_arrival
+from milepost.checklists.service import made_checklists, store_arrival
+from milepost.directory.queries import hold_organization
 from milepost.directory.service import Context
 from milepost.domain.checklists import arrived
 from milepost.domain.cloud_events import CloudEvent
 from milepost.domain.records import microseconds
 from milepost.journal import queries as journal
-from milepost.problems import CATALOG_NOT_FOUND, UNKNOWN_PLACE, Fault, Problem
-from milepost.properties.queries import Lookup, look_up
+from milepost.problems import UNKNOWN_PLACE, Fault, Problem
 from milepost.signals import queries as signals
 from milepost.signals.queries import Signal
 from milepost.store import people
@@ -45,6 +44,9 @@ def report(connection: Connection, context: Context, events: Sequence[CloudEvent
         require(context.caller, Action.REPORT_SIGNALS, Target(org_id=org_id))
     reported = [_signal(event, context.at) for event in events]
     _require_places(connection, reported, pointer)
+    # Whoever is making a checklist just now is waited for, so that a signal for everyone reaches it too.
+    for org_id in sorted({one.org_id for one in reported if one.user_id == EVERYONE}):
+        hold_organization(connection, org_id)
     users = sorted({one.user_id for one in reported if one.user_id != EVERYONE})
     # Also of somebody nobody knows yet, so that a checklist being made for them just now waits, or is waited for.
     people.add(connection, {user_id: context.new_id() for user_id in users})
@@ -115,33 +117,14 @@ def _complete(connection: Connection, context: Context, org_id: str, new: Sequen
 
 
 def _complete_for(connection: Connection, context: Context, org_id: str, users: Sequence[str], types: set[str]) -> int:
-    if not users:
-        return 0
-    try:
-        published = catalogs.current(connection, org_id)
-    except Problem as problem:
-        if problem.kind is CATALOG_NOT_FOUND:
-            return 0
-        raise
-    concerned = {step_id for step_id, condition in published.conditions.items() if condition.signals & types}
     completed = 0
-    situations = look_up(connection, [Lookup(user_id, org_id, "") for user_id in users], for_write=True)
-    for user_id, situation in zip(users, situations, strict=True):
-        record = situation.own
-        checklist = UNSET if record is None else record.properties.guided_checklist
-        if record is None or record.progress is None or checklist is UNSET:
+    for case, known in made_checklists(connection, context, org_id, users):
+        concerned = {step_id for step_id, one in known.published.conditions.items() if one.signals & types}
+        progress = case.progress
+        if progress is None or not concerned:
             continue
-        known = knowledge(
-            connection,
-            context,
-            Case(user_id, org_id, situation),
-            published,
-            enterprise_id=record.progress.enterprise_id,
-            track=checklist.track,
-            interests=[] if checklist.product_interests is UNSET else checklist.product_interests,
-        )
-        outcome = arrived(checklist, record.progress, known, concerned)
+        outcome = arrived(case.checklist, progress, known, concerned)
         if outcome.proofs or outcome.failures:
-            store_arrival(connection, context, Case(user_id, org_id, situation), outcome, known)
+            store_arrival(connection, context, case, outcome, known)
             completed += len(outcome.proofs)
     return completed

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy import Connection, Executable, Text, update
+from sqlalchemy import Connection, Executable, Text, select
 
 from milepost.store.database import as_rows, insert_rows, rows
 from milepost.store.schema import people
@@ -15,14 +15,25 @@ def _add(dialect: str) -> Executable:
     return insert_rows(dialect, people, ("user_id", "id"), new).on_conflict_do_nothing()
 
 
+@cache
+def _hold(dialect: str) -> Executable:
+    held = rows(dialect, "held", user_id=Text)
+    # Sorted rows are locked in their order, so that two transactions never wait for each other in a ring.
+    return (
+        select(people.c.user_id)
+        .join(held, held.c.user_id == people.c.user_id)
+        .order_by(people.c.user_id)
+        .with_for_update(of=people)
+    )
+
+
 def hold(connection: Connection, user_ids: Sequence[str]) -> None:
     """Make whoever else is about to change what depends on these users' signals wait until this transaction ends.
 
     SQLite has one writer at a time anyway.
     """
-    if connection.dialect.name == "postgresql":
-        for user_id in sorted(user_ids):
-            connection.execute(update(people).where(people.c.user_id == user_id).values(id=people.c.id))
+    if user_ids and connection.dialect.name == "postgresql":
+        connection.execute(_hold(connection.dialect.name), {"held": as_rows([one] for one in user_ids)})
 
 
 def add(connection: Connection, people_ids: dict[str, str]) -> None:

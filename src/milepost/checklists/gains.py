@@ -1,0 +1,26 @@
+"""What a role gained brings: its steps join the checklist at once, in the transaction that gives the role."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from milepost.checklists.service import made_checklists, stored
+from milepost.directory.memberships import Holding
+from milepost.directory.service import Context
+from milepost.domain.checklists import refreshed, steps_of
+from milepost.store import people
+
+
+def bring_steps(connection: Connection, context: Context, gained: Sequence[Holding]) -> None:
+    """Refresh the checklists of those who gained a role, where the server made them; nothing done is lost by it."""
+    roles: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for held in gained:
+        roles[held.org_id][held.user_id].append(held.name)
+    for org_id, users in sorted(roles.items()):
+        people.hold(connection, sorted(users))
+        for case, known in made_checklists(connection, context, org_id, sorted(users)):
+            outcome = refreshed(case.checklist, case.progress, known)
+            if list(steps_of(outcome.checklist)) != list(steps_of(case.checklist)):
+                because = {"rolesGained": users[case.user_id]}
+                stored(connection, context, case, outcome, known, ("checklist.refreshed", because))
