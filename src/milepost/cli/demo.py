@@ -1,74 +1,149 @@
-"""The demo: two organizations and their people, and what to try first."""
+"""The demo: two organizations, the example catalog, and the checklists that the server makes of what happened."""
 
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import NamedTuple
 
-from milepost.cli.access import signed
-from milepost.cli.terminal import OPERATOR, Failure, out
+import msgspec
+import yaml
+from sqlalchemy import Connection
+
+from milepost.access.policy import Caller
+from milepost.catalogs import service as catalogs
+from milepost.catalogs.queries import PLATFORM, current_number
+from milepost.checklists import service as checklists
+from milepost.checklists import steps
+from milepost.cli.terminal import OPERATOR, Failure
+from milepost.directory import service as directory
 from milepost.directory.service import Context
-from milepost.edge import BASE_PATH, new_id, now
-from milepost.settings import Settings
+from milepost.domain.catalog import Catalog
+from milepost.domain.cloud_events import CloudEvent
+from milepost.domain.contract import Status
+from milepost.domain.directory import Member
+from milepost.domain.preconditions import Preconditions
+from milepost.domain.tracks import by_memberships
+from milepost.edge import new_id, now
+from milepost.signals import service as signals
 from milepost.store.database import Database
-from milepost.transfer import service
+from milepost.transfer import service as transfer
+from milepost.transfer.lines import Line
+from milepost.transfer.service import Numbered
 
-DATA = Path(__file__).with_name("demo.ndjson")
+DIRECTORY = files("milepost.cli") / "demo.ndjson"
+HISTORY = files("milepost.cli") / "demo.yaml"
+CATALOG = files("milepost.catalogs") / "example.yaml"
 
-ORG = "tarnwick"
-USER = "marco.lindqvist"
-ADMIN = "ingrid.solbakken"
-COLLEAGUE = "tove.hallgren"
 
-TTL = 12 * 3600
+class Deed(msgspec.Struct, tag_field="do", tag=str.lower, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Something that a user did in an organization."""
+
+    at: datetime
+
+    def do(self, connection: Connection, user_id: str, org_id: str) -> None:
+        """Have the server do what it does when this happens."""
+        raise NotImplementedError
+
+    def by(self, caller: Caller) -> Context:
+        return Context(caller, self.at, new_id)
+
+
+class Initialize(Deed, kw_only=True, frozen=True):
+    enterprise: str = ""
+    interests: list[str]
+
+    def do(self, connection: Connection, user_id: str, org_id: str) -> None:
+        wish = checklists.Wish(self.enterprise, self.interests)
+        checklists.initialize(connection, self.by(Caller(user_id)), user_id, org_id, wish, by_memberships)
+
+
+class Signal(Deed, kw_only=True, frozen=True):
+    type: str
+    enterprise: str | msgspec.UnsetType = msgspec.UNSET
+
+    def do(self, connection: Connection, user_id: str, org_id: str) -> None:
+        event = CloudEvent(
+            specversion="1.0",
+            id=f"{user_id} {self.at.isoformat()}",
+            source="/demo",
+            type=self.type,
+            orgid=org_id,
+            enterpriseid=self.enterprise,
+            subject=user_id,
+            time=self.at,
+        )
+        signals.report(connection, self.by(OPERATOR), [event], "")
+
+
+class Move(Deed, kw_only=True, frozen=True):
+    step: str
+    to: Status
+
+    def do(self, connection: Connection, user_id: str, org_id: str) -> None:
+        context = self.by(Caller(user_id))
+        steps.move_step(connection, context, user_id, org_id, self.step, self.to, Preconditions())
+
+
+class Dismiss(Deed, kw_only=True, frozen=True):
+    def do(self, connection: Connection, user_id: str, org_id: str) -> None:
+        context = self.by(Caller(user_id))
+        steps.set_dismissed(connection, context, user_id, org_id, Preconditions(), dismissed=True)
+
+
+class Hold(Deed, kw_only=True, frozen=True):
+    roles: list[str]
+    enterprises: list[str] = []
+
+    def do(self, connection: Connection, user_id: str, org_id: str) -> None:
+        member = Member(roles=self.roles, enterprises=self.enterprises)
+        directory.put_member(connection, self.by(OPERATOR), org_id, user_id, member)
+
+
+class Chapter(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What one user did in one organization."""
+
+    user: str
+    org: str
+    did: list[Initialize | Signal | Move | Dismiss | Hold]
+
+
+class Demo(NamedTuple):
+    """All that is loaded: the directory and what users stored themselves, the catalog, and what happened then."""
+
+    lines: Sequence[Numbered[Line]]
+    catalog: Catalog
+    history: Sequence[Chapter]
 
 
 async def load(database: Database) -> bool:
-    """Load the demo into an empty database; answers whether it did. One that holds anything is left alone."""
-    at = now()
-    good, bad = service.read(enumerate(DATA.read_bytes().splitlines(), 1), at, lambda _: None)
-    refused = await database.write(partial(service.fill, numbered=good, context=Context(OPERATOR, at, new_id)))
+    """Load the demo into an empty database; answers whether it did. One that holds anything is left alone.
+
+    Raises:
+        Failure: it does not fit together, or the clock is behind what happened; then nothing is stored.
+    """
+    context = Context(OPERATOR, now(), new_id)
+    numbered = enumerate(DIRECTORY.read_bytes().splitlines(), 1)
+    lines, bad = transfer.read(numbered, context.now, lambda _: None)
+    _refuse(bad)
+    history = msgspec.convert(yaml.safe_load(HISTORY.read_bytes()), list[Chapter])
+    demo = Demo(lines, catalogs.read(CATALOG.read_bytes()), history)
+    return await database.write(lambda connection: _fill(connection, context, demo), patient=True)
+
+
+def _fill(connection: Connection, context: Context, demo: Demo) -> bool:
+    if current_number(connection, PLATFORM) is not None:
+        return False
+    refused = transfer.fill(connection, demo.lines, context)
     if refused is None:
         return False
-    for each in [*bad, *refused]:
-        raise Failure(f"the demo could not be loaded: line {each.line}: {each.detail} Is the clock right?")
+    _refuse(refused)
+    catalogs.publish(connection, context, PLATFORM, demo.catalog)
+    happened = [(deed, chapter.user, chapter.org) for chapter in demo.history for deed in chapter.did]
+    for deed, user_id, org_id in sorted(happened, key=lambda each: each[0].at):
+        deed.do(connection, user_id, org_id)
     return True
 
 
-def greet(settings: Settings, url: str, *, loaded: bool) -> None:
-    """Say on standard output where to go, with tokens and calls that work when they are pasted."""
-    _say(f"\nMilepost is at {url}\n")
-    _say(f"  API            {url}{BASE_PATH}")
-    _say(f"  Documentation  {url}/docs\n")
-    try:
-        tokens = [signed(settings, who, platform_admin=False, ttl=TTL) for who in (USER, ADMIN)]
-    except Failure as failure:
-        _say(f"There are no tokens to try it with: {failure}.")
-        return
-    if not loaded:
-        _say("The database held data already, so the demo was not loaded. Where it is the demo's, this works:\n")
-    _say(f"Marco ({USER}) dispatches lorries at Tarnwick Freight; Ingrid ({ADMIN}) is an admin there.")
-    _say(f"Their tokens hold for {TTL // 3600} hours. Paste these lines into another terminal:\n")
-    _say(f"API={url}{BASE_PATH}\nUSER_TOKEN={tokens[0]}\nADMIN_TOKEN={tokens[1]}\n")
-    for purpose, call in _calls().items():
-        _say(f"{purpose}:\n\n{call}\n")
-
-
-def _calls() -> dict[str, str]:
-    """What to try, and the line to paste for it: a comment in it would not do in every shell."""
-    at = f"{now():%Y-%m-%dT%H:%M:%SZ}"
-    checklist = f'{{"track":"A","computedAt":"{at}"}}'
-    body = f'{{"userId":"{USER}","guidedChecklist":{checklist},"createdDate":"{at}","modifiedDate":"{at}"}}'
-    as_user, as_admin = (f'curl -sS -w "\\n" -H "Authorization: Bearer ${name}_TOKEN"' for name in ("USER", "ADMIN"))
-    sent = f"-X PUT -H \"Content-Type: application/json\" -d '{body}'"
-    return {
-        "Marco reads his record at Tarnwick, with the roles he holds now and the steps that they show him":
-            f'{as_user} "$API/users/{USER}/properties?orgId={ORG}"',
-        "Marco stores his home record, which belongs to no organization":
-            f'{as_user} {sent} "$API/users/{USER}/properties"',
-        "Ingrid reads the record of a member":
-            f'{as_admin} "$API/users/{COLLEAGUE}/properties?orgId={ORG}"',
-    }  # fmt: skip
-
-
-def _say(text: str) -> None:
-    # A token that is broken into lines cannot be pasted.
-    out.print(text, soft_wrap=True)
+def _refuse(bad: Sequence[transfer.Bad]) -> None:
+    for each in bad:
+        raise Failure(f"the demo could not be loaded: line {each.line}: {each.detail} Is the clock right?")

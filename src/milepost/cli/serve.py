@@ -14,6 +14,7 @@ from granian.log import LogLevels
 
 from milepost.access.tokens import Verifier
 from milepost.cli import demo as demo_data
+from milepost.cli.story import greet
 from milepost.cli.terminal import (
     BAD_SETTINGS,
     UNAVAILABLE,
@@ -60,7 +61,7 @@ def serve(
     def _greet() -> None:
         structlog.get_logger("milepost").info("serving", url=_url(settings), workers=settings.workers)
         if demo:
-            demo_data.greet(settings, _url(settings), loaded=loaded)
+            greet(settings, _url(settings), loaded=loaded)
 
     server.serve()
 
