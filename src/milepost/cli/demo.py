@@ -14,6 +14,7 @@ from milepost.catalogs import service as catalogs
 from milepost.catalogs.queries import PLATFORM, current_number
 from milepost.checklists import service as checklists
 from milepost.checklists import steps
+from milepost.checklists.gains import bring_steps
 from milepost.cli.terminal import OPERATOR, Failure
 from milepost.directory import service as directory
 from milepost.directory.service import Context
@@ -96,7 +97,7 @@ class Hold(Deed, kw_only=True, frozen=True):
 
     def do(self, connection: Connection, user_id: str, org_id: str) -> None:
         member = Member(roles=self.roles, enterprises=self.enterprises)
-        directory.put_member(connection, self.by(OPERATOR), org_id, user_id, member)
+        directory.put_member(connection, self.by(OPERATOR), org_id, user_id, member, bring_steps)
 
 
 class Chapter(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
