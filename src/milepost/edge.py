@@ -32,6 +32,9 @@ BODY_TIMEOUT = 30
 MOST_BYTES_OF_AN_ID = 800
 """Three ids make a key in PostgreSQL, whose index holds 2,704 bytes of it."""
 
+MOST_DIGITS = 16
+"""Of a number in a query; all that a JavaScript program holds exactly have no more."""
+
 AnyRequest = Request[Any, Any, State]
 _encode = msgspec.json.Encoder().encode
 
@@ -101,6 +104,20 @@ def _query(query_string: bytes, parameters: tuple[str, ...]) -> dict[str, str]:
 
 def refuse_parameter(name: str, reason: str) -> NoReturn:
     raise Problem(INVALID_PARAMETER, f"{name} {reason}.", [Fault(reason, parameter=name)])
+
+
+def whole_number(call: Call, name: str, default: Any, most: int) -> Any:
+    """A number from 1 to `most` from the query; `default` where it is absent.
+
+    Raises:
+        Problem: `invalid_parameter` where it is anything else.
+    """
+    value = call.query.get(name)
+    if value is None:
+        return default
+    if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS and 1 <= int(value) <= most):
+        refuse_parameter(name, f"must be a whole number from 1 to {most}")
+    return int(value)
 
 
 def identifier(name: str, value: str) -> str:

@@ -28,7 +28,7 @@ from milepost.edge import (
     new_id,
     raw,
     receive,
-    refuse_parameter,
+    whole_number,
 )
 from milepost.openapi import LIMIT, Operation, Parameter, Schema
 from milepost.problems import CATALOG_NOT_FOUND, INVALID_CATALOG, ORGANIZATION_NOT_FOUND
@@ -169,7 +169,7 @@ async def choose_organization_catalog(request: AnyRequest, org_id: FromPath[str]
 
 async def _get(request: AnyRequest, org_id: str) -> Response[bytes]:
     call = await receive(request, "version")
-    number = _number(call, "version", None, BIGGEST)
+    number = whole_number(call, "version", None, BIGGEST)
     entry, is_current = await _run(request, call, service.get_version, org_id, number)
     return raw(_entry(entry, current=is_current, whole=True))
 
@@ -193,8 +193,8 @@ async def _choose(request: AnyRequest, org_id: str) -> Response[bytes]:
 
 async def _list(request: AnyRequest, org_id: str) -> Response[bytes]:
     call = await receive(request, "limit", "cursor")
-    limit = _number(call, "limit", DEFAULT_LIMIT, MAX_LIMIT)
-    before = _number(call, "cursor", BIGGEST, BIGGEST)
+    limit = whole_number(call, "limit", DEFAULT_LIMIT, MAX_LIMIT)
+    before = whole_number(call, "cursor", BIGGEST, BIGGEST)
     found, current = await _run(request, call, service.list_versions, org_id, before, limit + 1)
     items = [msgspec.Raw(_entry(entry, current=entry.version == current, whole=False)) for entry in found[:limit]]
     listing: dict[str, object] = {"items": items}
@@ -215,15 +215,6 @@ def _entry(entry: Version, *, current: bool, whole: bool) -> bytes:
     if whole:
         shown["catalog"] = msgspec.Raw(entry.body.encode())
     return msgspec.json.encode(shown)
-
-
-def _number(call: Call, name: str, default: Any, most: int) -> Any:
-    value = call.query.get(name)
-    if value is None:
-        return default
-    if not (value.isascii() and value.isdigit() and len(value) < len(str(BIGGEST)) and 1 <= int(value) <= most):
-        refuse_parameter(name, f"must be a whole number from 1 to {most}")
-    return int(value)
 
 
 async def _run(
