@@ -5,6 +5,7 @@ guard against lost updates, and tells the journal.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from milepost.catalogs import service as catalogs
 from milepost.checklists import queries
 from milepost.directory.service import Context
 from milepost.domain import checklists
-from milepost.domain.catalog import Scope, StepDefinition
+from milepost.domain.catalog import StepDefinition
 from milepost.domain.checklists import Knowledge, Outcome, Published
 from milepost.domain.conditions import Facts, SignalCount
 from milepost.domain.contract import GuidedChecklist, Track, UserProperties
@@ -97,8 +98,8 @@ def _require_enterprise(connection: Connection, org_id: str, enterprise_id: str)
 
 
 def knowledge(
-    context: Context,
-    case: Case,
+    now: datetime,
+    situation: Situation,
     published: Published,
     signals: Mapping[str, SignalCount],
     *,
@@ -106,8 +107,7 @@ def knowledge(
     track: Track,
     interests: Sequence[str],
 ) -> Knowledge:
-    """All that is known of the user now; `signals` are those that count for the user, by name."""
-    situation = case.situation
+    """What is known of a user, from what was read; `signals` are those that count for the user, by name."""
     attributes = situation.current.properties.attributes if situation.current else UNSET
     facts = Facts(
         signals=signals,
@@ -121,7 +121,7 @@ def knowledge(
         roles=situation.roles,
         interests=interests,
         facts=facts,
-        now=context.now,
+        now=now,
         enterprise_id=enterprise_id,
         shared={**situation.shared.get("", {}), **situation.shared.get(enterprise_id, {})},
         person=None if situation.person is None else UUID(situation.person),
@@ -154,8 +154,8 @@ def initialize(
     prior = queries.prior_enterprises(connection, user_id, wish.enterprise_id)
     decision = strategy(Joining(user_id, org_id, wish.enterprise_id, prior))
     known = knowledge(
-        context,
-        case,
+        context.now,
+        case.situation,
         catalogs.current(connection, org_id),
         queries.counts(connection, [queries.Scope(user_id, org_id, wish.enterprise_id)])[0],
         enterprise_id=wish.enterprise_id,
@@ -194,8 +194,8 @@ def _known_of(
 ) -> Knowledge:
     checklist = case.checklist
     return knowledge(
-        context,
-        case,
+        context.now,
+        case.situation,
         published,
         signals,
         enterprise_id=enterprise_id,
@@ -261,9 +261,9 @@ def store_arrival(connection: Connection, context: Context, case: Case, outcome:
 def share(
     connection: Connection, org_id: str, enterprise_id: str, definition: StepDefinition | None, why: Evidence
 ) -> None:
-    if definition is None or definition.scope is Scope.USER or why.shared:
+    place = checklists.counts_for_all_of(definition, enterprise_id, why)
+    if definition is None or place is None:
         return
-    place = enterprise_id if definition.scope is Scope.ENTERPRISE else ""
     queries.share(connection, org_id, place, definition.step_id, msgspec.structs.replace(why, shared=True))
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from milepost.domain.catalog import Catalog, StepDefinition
+from milepost.domain.catalog import Catalog, Scope, StepDefinition
 from milepost.domain.conditions import Condition, ConditionFailure, Facts
 from milepost.domain.contract import GuidedChecklist, Status, Step, Track
 from milepost.domain.progress import Evidence, Progress
@@ -196,6 +196,16 @@ def _proof(step_id: str, known: Knowledge, failures: dict[str, str]) -> Evidence
     at = max(firsts, default=known.now)
     by = None if known.person is None else str(known.person)
     return Evidence("signal", at, by, tuple(sorted(seen)))
+
+
+def counts_for_all_of(definition: StepDefinition | None, enterprise_id: str, why: Evidence) -> str | None:
+    """Which enterprise it counts for that a step was completed, '' for the whole organization; None: for nobody else.
+
+    `enterprise_id` is the one of the checklist that the step was completed in.
+    """
+    if definition is None or definition.scope is Scope.USER or why.shared:
+        return None
+    return enterprise_id if definition.scope is Scope.ENTERPRISE else ""
 
 
 def steps_of(checklist: GuidedChecklist | None) -> Sequence[Step]:
