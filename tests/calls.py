@@ -14,7 +14,7 @@ from urllib.parse import quote
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row, select
 
 from milepost.access.policy import Scope
 from milepost.access.service import create_key, revoke_key
@@ -24,6 +24,7 @@ from milepost.edge import new_id
 from milepost.journal.queries import Event, of_user
 from milepost.openapi import Operation
 from milepost.settings import Settings
+from milepost.store.schema import metadata
 from milepost.store.versions import open_database
 from tests.arrange import BASE, Json, World, checklist, fresh, record, step
 
@@ -45,7 +46,12 @@ class Route:
 
     @property
     def changes(self) -> bool:
-        return self.method not in {"GET", "HEAD", "OPTIONS"}
+        return self.method not in {"GET", "HEAD", "OPTIONS"} and not self.only_asks
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether it says of itself that it changes nothing, though its method is one that changes."""
+        return self.operation is not None and self.operation.only_asks
 
 
 @cache
@@ -119,6 +125,8 @@ EXAMPLES: dict[str, Callable[[Ids], Json | None]] = {
     "PUT /catalog/current": lambda _: {"version": 1},
     "PUT /organizations/{orgId}/catalog": lambda _: {"name": fresh("catalog"), "steps": []},
     "PUT /organizations/{orgId}/catalog/current": lambda _: {"version": 1},
+    "POST /catalog/rehearse": lambda _: {"name": fresh("catalog"), "steps": []},
+    "POST /organizations/{orgId}/catalog/rehearse": lambda _: {"name": fresh("catalog"), "steps": []},
     "POST /signals": lambda ids: {
         "specversion": "1.0",
         "id": fresh("event"),
@@ -136,7 +144,7 @@ EXAMPLES: dict[str, Callable[[Ids], Json | None]] = {
     "PUT /organizations/{orgId}/members/{userId}": lambda _: {"roles": []},
     "DELETE /organizations/{orgId}/members/{userId}": lambda _: None,
 }
-"""The body of each changing call. It changes something wherever `settle` has been."""
+"""The body of each changing call, which changes something wherever `settle` has been, and of each that only asks."""
 
 
 def settle(world: World) -> Ids:
@@ -215,6 +223,18 @@ def revoke(world: World, key: str) -> None:
         return revoke_key(connection, key_id=key_id, now=now, actor="user:operator", event_id=event_id)
 
     assert directly(world.service.database_url, revoked)
+
+
+def everything(world: World) -> dict[str, list[Row[tuple[object, ...]]]]:
+    """Every row of every table."""
+
+    def told(connection: Connection) -> dict[str, list[Row[tuple[object, ...]]]]:
+        return {
+            table.name: list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+            for table in metadata.sorted_tables
+        }
+
+    return directly(world.service.database_url, told)
 
 
 def journal(world: World, ids: Ids) -> list[Event]:

@@ -15,12 +15,13 @@ from milepost.problems import MEDIA_TYPE
 from milepost.properties.example import RECORD_EXAMPLE
 from milepost.signals.api import EXAMPLE as SIGNAL_EXAMPLE
 from tests.arrange import BASE, World, refused
-from tests.calls import EXAMPLES, Route, application, journal, prepare, routes, settle
+from tests.calls import EXAMPLES, Route, application, everything, journal, prepare, routes, settle
 from tests.conftest import Service
 
 ROUTES = routes()
 CALLS = [route for route in ROUTES if route.path.startswith(BASE)]
 CHANGING = [route for route in ROUTES if route.changes]
+ASKING = [route for route in ROUTES if route.only_asks]
 AT_THE_ROOT = {
     "/docs",
     "/docs/assets/{file_path:path}",
@@ -47,6 +48,7 @@ BODIES = [
 
 each_call = pytest.mark.parametrize("route", CALLS, ids=lambda route: route.name)
 each_changing_route = pytest.mark.parametrize("route", CHANGING, ids=lambda route: route.name)
+each_asking_route = pytest.mark.parametrize("route", ASKING, ids=lambda route: route.name)
 each_operation = pytest.mark.parametrize("operation", OPERATIONS)
 
 
@@ -87,7 +89,7 @@ def test_a_changing_route_has_an_example(route: Route) -> None:
 
 
 def test_every_example_is_of_a_route() -> None:
-    assert set(EXAMPLES) == {route.name for route in CHANGING}
+    assert set(EXAMPLES) == {route.name for route in (*CHANGING, *ASKING)}
 
 
 @each_changing_route
@@ -108,6 +110,25 @@ def test_a_change_is_one_event_in_the_journal(world: World, route: Route) -> Non
     assert event.user_id == (ids.user_id if "{userId}" in route.path else "")
     under = "{orgId}" in route.path or "/guided-checklist/" in route.path or route.path.endswith("/signals")
     assert event.org_id == (ids.org_id if under else "")
+
+
+@each_asking_route
+def test_a_route_that_only_asks_is_a_post_with_an_example(route: Route) -> None:
+    assert route.method == "POST"
+    assert route.name in EXAMPLES, f"add an example of {route.name} to EXAMPLES in tests/calls.py"
+
+
+@each_asking_route
+def test_a_route_that_only_asks_changes_nothing(world: World, route: Route) -> None:
+    ids = settle(world)
+    before = everything(world)
+
+    answer = world.platform.request(
+        route.method, ids.fill(route.path.removeprefix(BASE)), json=EXAMPLES[route.name](ids)
+    )
+
+    assert answer.is_success, answer.text
+    assert everything(world) == before
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from milepost.access.service import Authenticator
 from milepost.access.tokens import Verifier
 from milepost.catalogs import api as catalogs_api
 from milepost.checklists import api as checklists_api
+from milepost.checklists import rehearsal_api
 from milepost.checklists.gains import bring_steps
 from milepost.directory import api as directory_api
 from milepost.domain.contract import Track
@@ -73,6 +74,7 @@ def create(settings: Settings | None = None) -> "Envelope":
             properties_api.router,
             checklists_api.router,
             catalogs_api.router,
+            rehearsal_api.router,
             signals_api.router,
             directory_api.router,
             docs_page.router,

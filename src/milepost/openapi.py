@@ -48,7 +48,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `action` is its entry in the policy, None where anyone may call; `events` the journal events a changing route can
     write; `bodies` the schema of each media type it takes, `examples` a body of each; `answers` the schema of its good
-    answers by status (None: no body); `problems` what it can refuse beyond what every route refuses.
+    answers by status (None: no body); `problems` what it can refuse beyond what every route refuses; `only_asks` is
+    for a POST that changes nothing, and has a body because its question is long.
     """
 
     action: Action | None
@@ -60,6 +61,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Kind, ...] = ()
     events: tuple[str, ...] = ()
     tagged: bool = False
+    only_asks: bool = False
 
     def opt(self) -> dict[str, Any]:
         """The `opt` of the route's decorator."""

@@ -26,7 +26,11 @@ decode = msgspec.json.Decoder(Catalog).decode
 @lru_cache(maxsize=64)
 def _compiled(org_id: str, version: int, body: str) -> Published:
     """A version never changes, so it is compiled once in a process."""
-    catalog = decode(body)
+    return compiled(org_id, version, decode(body))
+
+
+def compiled(org_id: str, version: int, catalog: Catalog) -> Published:
+    """A catalog with its conditions compiled; the version is 0 where it is not published yet."""
     conditions = {
         step.step_id: compile_condition(step.complete_when) for step in catalog.steps if step.complete_when is not UNSET
     }
@@ -93,6 +97,13 @@ def roll_back(connection: Connection, context: Context, org_id: str, number: int
     if queries.current_number(connection, org_id) != number:
         _make_current(connection, context, entry, "catalog.rolled_back")
     return entry
+
+
+def before_publishing(connection: Connection, context: Context, org_id: str) -> Published | None:
+    """The catalog that a new one would take the place of, for who may publish there; None where there is none yet."""
+    _admit(connection, context, Action.WRITE_CATALOG, org_id)
+    found = queries.current(connection, org_id)
+    return None if found is None else _compiled(found.org_id, found.version, found.body)
 
 
 def _make_current(connection: Connection, context: Context, entry: Version, event: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    tuple_,
 )
 
 from milepost.domain.conditions import SignalCount
@@ -23,6 +24,7 @@ from milepost.domain.progress import Evidence
 from milepost.domain.records import moment
 from milepost.store.database import as_rows, rows, upsert
 from milepost.store.schema import (
+    current_catalogs,
     enterprises,
     member_enterprises,
     organizations,
@@ -85,6 +87,21 @@ def with_checklists(connection: Connection, org_id: str, after: str, limit: int)
         .limit(limit)
     )
     return connection.execute(found).scalars().all()
+
+
+def under_the_platforms_catalog(
+    connection: Connection, after: tuple[str, str], limit: int
+) -> Sequence[tuple[str, str]]:
+    """The (organization, user), in that order, with a checklist that the server made from the platform's catalog."""
+    own = select(current_catalogs.c.org_id)
+    place = tuple_(properties.c.org_id, properties.c.user_id)
+    found = (
+        select(properties.c.org_id, properties.c.user_id)
+        .where(place > after, properties.c.progress.is_not(None), properties.c.org_id.not_in(own))
+        .order_by(properties.c.org_id, properties.c.user_id)
+        .limit(limit)
+    )
+    return [(org_id, user_id) for org_id, user_id in connection.execute(found)]
 
 
 class Scope(NamedTuple):

@@ -1,4 +1,4 @@
-"""`milepost catalog`: check a catalog's file, publish it, and read, compare and choose what was published."""
+"""`milepost catalog`: check, rehearse and publish a catalog's file, and read, compare and choose what was published."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -7,11 +7,14 @@ from typing import Annotated, TypeVar
 
 import msgspec
 import typer
+from msgspec import UNSET
 from rich.console import Console
 from sqlalchemy import Connection
 
 from milepost.catalogs import service
 from milepost.catalogs.queries import PLATFORM, Version
+from milepost.checklists import rehearsal
+from milepost.cli.directory import Json
 from milepost.cli.terminal import (
     OPERATOR,
     USAGE,
@@ -22,6 +25,7 @@ from milepost.cli.terminal import (
     out,
     print_table,
     read,
+    run,
     settings_from,
     write,
 )
@@ -31,11 +35,12 @@ from milepost.domain.catalog import Catalog, StepDefinition
 from milepost.domain.catalog_files import CatalogFault, CatalogFile, CatalogInvalid
 from milepost.domain.contract import Identifier
 from milepost.domain.records import moment
+from milepost.domain.rehearsals import Rehearsal, RehearsedStep, Users
 from milepost.edge import new_id, now
 
 Result = TypeVar("Result")
 
-app = typer.Typer(help="Catalogs: check, publish, list, show, use, diff, schema.", no_args_is_help=True)
+app = typer.Typer(help="Catalogs: check, rehearse, publish, list, show, use, diff, schema.", no_args_is_help=True)
 
 DASH = Path("-")
 PAGE = 500
@@ -65,6 +70,57 @@ def check(file: File) -> None:
     found = _examined(file, out)
     warnings = f"; {_counted(found.warnings, 'warning')}" if found.warnings else ""
     out.print(f"{file}: the catalog is sound, with {_counted(found.catalog.steps, 'step')}{warnings}.")
+
+
+@app.command("rehearse")
+def rehearse(
+    file: File,
+    org: Of = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=rehearsal.MAX_LIMIT, help="Users to look at, at most.")
+    ] = rehearsal.DEFAULT_LIMIT,
+    json: Json = False,
+    database: DatabaseOption = None,
+) -> None:
+    """Tell who would gain, lose and complete which steps if a catalog's file were published. Nothing is changed."""
+    catalog = _examined(file, err).catalog
+    context = Context(OPERATOR, now(), new_id)
+    found = run(
+        settings_from(database=database).settings,
+        lambda data: rehearsal.rehearse(data, context, org or PLATFORM, catalog, limit),
+    )
+    if json:
+        typer.echo(msgspec.json.encode(found))
+        return
+    err.print(_summary(found, org))
+    if found.steps:
+        table = new_table("step", "gained", "lost", "completed", "condition fails")
+        for step in found.steps:
+            cells = (_users(users, org) for users in (step.gained, step.lost, step.completed))
+            table.add_row(step.step_id, *cells, _failures(step, org))
+        print_table(table)
+
+
+def _summary(found: Rehearsal, org: str | None) -> str:
+    users = f"{found.users:,} {'user' if found.users == 1 else 'users'}"
+    sentence = f"Publishing it for {_whom(org)} would change the checklist of {found.affected:,} of {users}"
+    if found.present is UNSET:
+        return f"{sentence}; no catalog is published yet."
+    whose = "the platform's" if found.present.org_id is UNSET else "its own"
+    more = "" if found.complete else " There are more users; --limit says how many to look at."
+    return f"{sentence}, against {whose} version {found.present.version}.{more}"
+
+
+def _users(users: Users, org: str | None) -> str:
+    """How many, and the first of them; across organizations, each with the one it is in."""
+    if not users.count:
+        return ""
+    named = ", ".join(each.user_id if org else f"{each.user_id} in {each.org_id}" for each in users.samples)
+    return f"{users.count:,}: {named}{', ...' if users.count > len(users.samples) else ''}"
+
+
+def _failures(step: RehearsedStep, org: str | None) -> str:
+    return f"{_users(step.failed, org)}; {step.failed.reason}" if step.failed.count else ""
 
 
 @app.command("publish")
