@@ -24,7 +24,7 @@ decode = msgspec.json.Decoder(Catalog).decode
 
 
 @lru_cache(maxsize=64)
-def _compiled(org_id: str, version: int, body: str) -> Published:
+def _compiled(org_id: str, version: int, body: str, published: int) -> Published:
     """A version never changes, so it is compiled once in a process."""
     return compiled(org_id, version, decode(body))
 
@@ -34,7 +34,7 @@ def compiled(org_id: str, version: int, catalog: Catalog) -> Published:
     conditions = {
         step.step_id: compile_condition(step.complete_when) for step in catalog.steps if step.complete_when is not UNSET
     }
-    return Published(org_id, version, catalog, conditions)
+    return Published(org_id, version, catalog, conditions, published)
 
 
 def current(connection: Connection, org_id: str) -> Published:
@@ -46,7 +46,7 @@ def current(connection: Connection, org_id: str) -> Published:
     found = queries.current(connection, org_id)
     if found is None:
         raise Problem(CATALOG_NOT_FOUND, "No catalog is published yet, neither for this organization nor for all.")
-    return _compiled(found.org_id, found.version, found.body)
+    return _compiled(found.org_id, found.version, found.body, found.published)
 
 
 def _admit(connection: Connection, context: Context, action: Action, org_id: str) -> None:

@@ -20,12 +20,13 @@ DONE = frozenset({Status.COMPLETED, Status.SKIPPED})
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A published catalog with its conditions compiled, by step id."""
+    """A published catalog with its conditions compiled, by step id; `published` in microseconds since 1970."""
 
     org_id: str
     version: int
     catalog: Catalog
     conditions: Mapping[str, Condition]
+    published: int = 0
 
 
 class Knowledge(msgspec.Struct, frozen=True):
@@ -172,8 +173,10 @@ def _evaluated(
             proofs[step.step_id] = why
         steps.append(step if why is None else completed(step, why))
     checklist = msgspec.structs.replace(checklist, steps=_in_order(steps))
-    published = known.published
-    progress = Progress(published.org_id, published.version, known.enterprise_id, {**evidence, **proofs})
+    catalog = known.published
+    progress = Progress(
+        catalog.org_id, catalog.version, known.enterprise_id, {**evidence, **proofs}, published=catalog.published
+    )
     return Outcome(with_completed_at(checklist, known.roles, known.now), progress, proofs, failures)
 
 

@@ -61,15 +61,18 @@ def _tags(header: str, value: str | None) -> Tags | None:
     return Tags(strong=frozenset(strong), weak=frozenset(weak))
 
 
-def opaque_tag(version: int, roles: Sequence[str] | None, shared: Sequence[str] = ()) -> str:
+def opaque_tag(
+    version: int, roles: Sequence[str] | None, shared: Sequence[str] = (), language: str | None = None
+) -> str:
     """What stands between the quotes of a record's ETag: its version, and what else its answer depends on.
 
-    A role given or taken changes what a GET answers, and so do the steps that somebody did for all (`shared`): they
-    change the tag. A write is measured by the version.
+    A role given or taken changes what a GET answers, and so do the steps that somebody did for all (`shared`), and the
+    `language` where it is not the checklist's own: they change the tag. A write is measured by the version.
     """
-    if roles is None:
+    if roles is None and language is None:
         return f"{version:x}"
-    return f"{version:x}.{blake2s(msgspec.json.encode([roles, shared]), digest_size=8).hexdigest()}"
+    depends = [roles, shared] if language is None else [roles, shared, language]
+    return f"{version:x}.{blake2s(msgspec.json.encode(depends), digest_size=8).hexdigest()}"
 
 
 def is_unchanged(conditions: Preconditions, tag: str) -> bool:

@@ -22,10 +22,12 @@ class Evidence(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
 
 class Progress(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
     """`org_id` and `version` name the catalog, an `org_id` of '' the platform's; an `enterprise_id` of '' stands for
-    the whole organization; `evidence` is by step id.
+    the whole organization; `evidence` is by step id. `published` is when that version was, in microseconds since 1970:
+    an organization that is deleted and made anew counts its versions from 1 again.
     """
 
     org_id: str
     version: int
     enterprise_id: str = ""
     evidence: dict[str, Evidence] = {}
+    published: int = 0

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from milepost.domain.contract import FirstLoginState, GuidedChecklist, Status, Step, UserProperties
 from milepost.domain.progress import Evidence, Progress
+from milepost.domain.wording import Wording
 from milepost.problems import CREATED_IN_FUTURE, DUPLICATE_STEP, ID_MISMATCH, INVALID_BODY, Fault, Problem
 
 CLOCK_SKEW = timedelta(seconds=60)
@@ -26,14 +27,16 @@ T = TypeVar("T", UserProperties, GuidedChecklist, FirstLoginState, Step)
 class Record(msgspec.Struct, frozen=True):
     """A stored record. `version` is its `modifiedDate` in microseconds since 1970; it grows with every write.
 
-    `progress` is there where the server made the checklist. `shared` names the steps that are shown as completed
-    because somebody else did them for all; they become the record's own with its next write.
+    `progress` is there where the server made the checklist, and `wording` has the texts of its catalog. `shared` names
+    the steps that are shown as completed because somebody else did them for all; they become the record's own with its
+    next write.
     """
 
     properties: UserProperties
     version: int
     progress: Progress | None = None
     shared: tuple[str, ...] = ()
+    wording: Wording | None = None
 
 
 def microseconds(moment: datetime) -> int:
@@ -124,6 +127,7 @@ def replaced(
     """The record after a write: `createdDate` stays as first written, `modifiedDate` is set here and never goes back.
 
     `incoming` has passed `checked`. Progress stays beside a checklist that is written anew, and goes with it.
+    New progress may name another catalog, whose wording is for the caller to find.
     """
     version = microseconds(now)
     created = incoming.created_date
@@ -131,9 +135,10 @@ def replaced(
         version = max(version, previous.version + 1)
         created = previous.properties.created_date
     properties = msgspec.structs.replace(incoming, created_date=created, modified_date=moment(version))
+    wording = None
     if progress is None and previous is not None and incoming.guided_checklist is not UNSET:
-        progress = previous.progress
-    return Record(properties, version, progress)
+        progress, wording = previous.progress, previous.wording
+    return Record(properties, version, progress, wording=wording)
 
 
 def visible_steps(steps: Iterable[Step], roles: Iterable[str]) -> list[Step]:
