@@ -111,7 +111,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "PUT", "PATCH", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-Id"],
-        expose_headers=["ETag", "X-Request-Id", "Retry-After"],
+        expose_headers=["ETag", "Content-Language", "X-Request-Id", "Retry-After"],
         max_age=600,
     )
 
@@ -155,6 +155,8 @@ class Envelope:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
                 if scope["method"] == "OPTIONS":
                     message["headers"] = self._naming_methods(scope, message["headers"])
+                elif _is_localized(scope):
+                    message["headers"] = _varying_by_language(message["headers"])
             await send(message)
 
         await self.app(scope, receive, answer)
@@ -178,6 +180,21 @@ class Envelope:
             return headers
         others = [(name, value) for name, value in headers if name.lower() != b"allow"]
         return [*others, (b"allow", ", ".join(sorted(methods)).encode())]
+
+
+def _is_localized(scope: Any) -> bool:
+    operation: Operation | None = getattr(scope.get("route_handler"), "opt", {}).get("operation")
+    return operation is not None and operation.localized
+
+
+def _varying_by_language(headers: Headers) -> Headers:
+    """The headers with `Accept-Language` in `Vary`.
+
+    It is added outside of the framework, whose CORS puts `Origin` in the place of what a handler says.
+    """
+    others = [(name, value) for name, value in headers if name.lower() != b"vary"]
+    named = [value for name, value in headers if name.lower() == b"vary"]
+    return [*others, (b"vary", b", ".join([*named, b"Accept-Language"]))]
 
 
 def _request_id(scope: Any) -> str:

@@ -35,6 +35,9 @@ MOST_BYTES_OF_AN_ID = 800
 MOST_DIGITS = 16
 """Of a number in a query; all that a JavaScript program holds exactly have no more."""
 
+MOST_OF_ACCEPT_LANGUAGE = 1_000
+"""Characters of an Accept-Language that is looked at."""
+
 AnyRequest = Request[Any, Any, State]
 _encode = msgspec.json.Encoder().encode
 
@@ -148,6 +151,15 @@ def conditions(request: AnyRequest) -> Preconditions:
     return preconditions.parse(request.headers.get("if-match"), request.headers.get("if-none-match"))
 
 
+def accept_language(request: AnyRequest) -> str | None:
+    """The languages that the request asks for; several header lines are one list (RFC 9110, section 5.3).
+
+    A list that is longer than MOST_OF_ACCEPT_LANGUAGE is ignored, since weighing it would keep others waiting.
+    """
+    header = ", ".join(request.headers.getall("accept-language", []))
+    return header if 0 < len(header) <= MOST_OF_ACCEPT_LANGUAGE else None
+
+
 async def body(request: AnyRequest, *media_types: str) -> tuple[bytes, str]:
     """The request's body and its media type, one of those named (the first where the request names none).
 
@@ -188,15 +200,16 @@ def _media_type(request: AnyRequest, media_types: tuple[str, ...]) -> str:
     return media_type
 
 
-def answer(content: object, status: int = 200, tag: str | None = None) -> Response[bytes]:
-    """A JSON answer, with its ETag where it has one."""
-    return raw(_encode(content), status, tag)
-
-
-def raw(content: bytes, status: int = 200, tag: str | None = None) -> Response[bytes]:
-    headers: Mapping[str, str] = {"Cache-Control": "private, no-cache"}
+def answer(content: object, status: int = 200, tag: str | None = None, language: str | None = None) -> Response[bytes]:
+    """A JSON answer, with its ETag where it has one, and its language where that is known."""
+    headers = {} if language is None else {"Content-Language": language}
     if tag is not None:
-        headers = {**headers, "ETag": f'"{tag}"'}
+        headers["ETag"] = f'"{tag}"'
+    return raw(_encode(content), status, headers)
+
+
+def raw(content: bytes, status: int = 200, headers: Mapping[str, str] = {}) -> Response[bytes]:
+    headers = {"Cache-Control": "private, no-cache", **headers}
     return Response(content, status_code=status, media_type=JSON, headers=headers)
 
 

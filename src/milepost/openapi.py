@@ -49,7 +49,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `action` is its entry in the policy, None where anyone may call; `events` the journal events a changing route can
     write; `bodies` the schema of each media type it takes, `examples` a body of each; `answers` the schema of its good
     answers by status (None: no body); `problems` what it can refuse beyond what every route refuses; `only_asks` is
-    for a POST that changes nothing, and has a body because its question is long.
+    for a POST that changes nothing, and has a body because its question is long. One that is `localized` answers in the
+    language that Accept-Language asks for, and says so in Vary.
     """
 
     action: Action | None
@@ -62,6 +63,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...] = ()
     tagged: bool = False
     only_asks: bool = False
+    localized: bool = False
 
     def opt(self) -> dict[str, Any]:
         """The `opt` of the route's decorator."""
@@ -85,6 +87,12 @@ IF_NONE_MATCH_WRITE = Parameter(
 )
 IF_NONE_MATCH_READ = Parameter(
     "If-None-Match", "answer 304 if the record still has this ETag", "header", schema=ENTITY_TAGS
+)
+ACCEPT_LANGUAGE = Parameter(
+    "Accept-Language",
+    "the languages for the steps' texts; what is malformed is ignored",
+    "header",
+    schema={"type": "string", "examples": ["sv-SE, sv;q=0.9, en;q=0.5"]},
 )
 LIMIT = Parameter(
     "limit",
@@ -184,6 +192,7 @@ def _described(path: str, handler: HTTPRouteHandler, operation: Operation) -> Sc
         "parameters": [
             *map(_path_parameter, re.findall(r"\{(\w+)\}", path)),
             *map(_parameter, operation.parameters),
+            *([_parameter(ACCEPT_LANGUAGE)] if operation.localized else []),
         ],
         "responses": _responses(operation),
     }
@@ -231,12 +240,21 @@ def _schema(schema: Any) -> Schema:
 
 REQUEST_ID = {"X-Request-Id": {"description": "names the request in the log", "schema": {"type": "string"}}}
 ETAG = {"ETag": {"description": "names this state of the record", "schema": {"type": "string"}}}
+VARY = {"Vary": {"description": "has `Accept-Language` in it", "schema": {"type": "string"}}}
+CONTENT_LANGUAGE = {
+    "Content-Language": {
+        "description": "the language of the steps' texts; absent where the checklist is not the server's",
+        "schema": {"type": "string"},
+    }
+}
 
 
 def _responses(operation: Operation) -> Schema:
     responses: dict[str, Schema] = {}
     for status, schema in operation.answers.items():
         headers = REQUEST_ID | (ETAG if operation.tagged and status != 204 else {})  # noqa: PLR2004
+        if operation.localized:
+            headers |= VARY | (CONTENT_LANGUAGE if schema is not None else {})
         responses[str(status)] = {"description": ANSWERS[status], "headers": headers}
         if schema is not None:
             responses[str(status)]["content"] = {JSON: {"schema": _schema(schema)}}

@@ -20,6 +20,7 @@ from milepost.edge import (
     JSON,
     AnyRequest,
     Call,
+    accept_language,
     answer,
     body,
     conditions,
@@ -85,6 +86,7 @@ def _operation(*events: str, **members: Any) -> dict[str, Any]:
         action=Action.WRITE_PROPERTIES,
         answers={200: UserProperties},
         tagged=True,
+        localized=True,
         events=events,
         problems=problems,
         parameters=parameters,
@@ -214,6 +216,7 @@ async def _set_dismissed(request: AnyRequest, user_id: str, *, dismissed: bool) 
     opt=Operation(
         action=Action.READ_PROPERTIES,
         answers={200: Explanation},
+        localized=True,
         parameters=(REQUIRED_ORG_ID,),
         problems=(ORGANIZATION_NOT_FOUND, CHECKLIST_NOT_FOUND, CATALOG_NOT_FOUND),
     ).opt(),
@@ -223,8 +226,9 @@ async def explain_checklist(request: AnyRequest, user_id: FromPath[str]) -> Resp
     call = await receive(request, "orgId")
     user_id, org_id = from_path("userId", user_id), call.required_org_id()
     database: Database = request.app.state.database
-    context = Context(call.caller, call.now, new_id)
-    return answer(await database.read(lambda connection: service.explain(connection, context, user_id, org_id)))
+    context = Context(call.caller, call.now, new_id, accept_language(request))
+    told, language = await database.read(lambda connection: service.explain(connection, context, user_id, org_id))
+    return answer(told, language=language)
 
 
 def _enterprise_id(call: Call) -> str | None:
@@ -241,12 +245,12 @@ def _flag(call: Call, name: str) -> bool:
 
 async def _write(request: AnyRequest, call: Call, use_case: Callable[[Connection, Context], Result]) -> Result:
     database: Database = request.app.state.database
-    context = Context(call.caller, call.now, new_id)
+    context = Context(call.caller, call.now, new_id, accept_language(request))
     return await database.write(lambda connection: use_case(connection, context))
 
 
 def _answered(found: Answer) -> Response[bytes]:
-    return answer(found.properties, tag=found.tag)
+    return answer(found.properties, tag=found.tag, language=found.language)
 
 
 router = Router(

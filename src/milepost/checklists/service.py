@@ -27,6 +27,7 @@ from milepost.domain.json_text import parse
 from milepost.domain.progress import Evidence, Progress
 from milepost.domain.records import changes, replaced
 from milepost.domain.tracks import Joining, Strategy
+from milepost.domain.wording import Wording, in_language, language_for
 from milepost.journal import queries as journal
 from milepost.problems import (
     CATALOG_NOT_FOUND,
@@ -36,7 +37,7 @@ from milepost.problems import (
     Fault,
     Problem,
 )
-from milepost.properties.queries import Lookup, Situation, look_up, save, to_save
+from milepost.properties.queries import Lookup, Situation, look_up, save, to_save, worded
 from milepost.properties.service import Answer, shown
 from milepost.store import people
 
@@ -68,6 +69,10 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def progress(self) -> Progress | None:
         return self.situation.current.progress if self.situation.current else None
+
+    @property
+    def wording(self) -> Wording | None:
+        return self.situation.current.wording if self.situation.current else None
 
 
 def open_case(connection: Connection, context: Context, action: Action, user_id: str, org_id: str) -> Case:
@@ -282,7 +287,7 @@ def saved(
         else before.properties
     )
     properties = msgspec.structs.replace(properties, guided_checklist=checklist)
-    record = replaced(before, properties, context.now, progress)
+    record = worded(connection, replaced(before, properties, context.now, progress))
     save(connection, [to_save(case.user_id, case.org_id, record, case.situation.own)])
     name, data = event
     told = {**changes(case.situation.own, record), **data}
@@ -300,7 +305,7 @@ def saved(
             )
         ],
     )
-    return shown(record, case.org_id, case.situation)
+    return shown(record, case.org_id, case.situation, context.accept_language)
 
 
 class Explanation(msgspec.Struct, rename="camel", frozen=True):
@@ -316,13 +321,19 @@ class Explanation(msgspec.Struct, rename="camel", frozen=True):
     steps: Sequence[Explained]
 
 
-def explain(connection: Connection, context: Context, user_id: str, org_id: str) -> Explanation:
-    """Say of every step of the catalog whether it is shown, hidden or not there, why, and by what it was done."""
+def explain(connection: Connection, context: Context, user_id: str, org_id: str) -> tuple[Explanation, str]:
+    """Say of every step of the catalog whether it is shown, hidden or not there, why, and by what it was done.
+
+    The second part of the answer is the language of the titles, one of the current catalog's.
+    """
     case = open_case(connection, context, Action.READ_PROPERTIES, user_id, org_id)
     progress = case.progress
     known = _known_now(connection, context, case, progress.enterprise_id if progress else "")
-    published = known.published
-    return Explanation(
+    published, checklist, wording = known.published, case.checklist, case.wording
+    language = language_for(tuple(published.catalog.languages), context.accept_language)
+    if wording is not None:
+        checklist = in_language(checklist, wording, language)
+    explanation = Explanation(
         user_id=user_id,
         org_id=org_id,
         catalog_org_id=published.org_id,
@@ -330,5 +341,6 @@ def explain(connection: Connection, context: Context, user_id: str, org_id: str)
         track=known.track,
         roles=known.roles,
         product_interests=known.interests,
-        steps=explained(case.checklist, progress, known),
+        steps=explained(checklist, progress, known, language),
     )
+    return explanation, language

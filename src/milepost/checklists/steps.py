@@ -59,7 +59,7 @@ def move_step(
     )
     after = moved(step, move, definition, visible)
     if after is step:
-        return shown(_existing(case), org_id, situation)
+        return shown(_existing(case), org_id, situation, context.accept_language)
     if progress is not None:
         progress = _with_evidence(connection, case, progress, (step, after), definition)
     steps = [after if one.step_id == step_id else one for one in steps_of(checklist)]
@@ -115,7 +115,7 @@ def set_dismissed(
     _require_unchanged(case, conditions)
     checklist = case.checklist
     if (checklist.dismissed_at is not UNSET) == dismissed:
-        return shown(_existing(case), org_id, case.situation)
+        return shown(_existing(case), org_id, case.situation, context.accept_language)
     at: UnsetType | Any = context.now if dismissed else UNSET
     event = "checklist.dismissed" if dismissed else "checklist.restored"
     changed = msgspec.structs.replace(checklist, dismissed_at=at)

@@ -27,7 +27,7 @@ def explain(user: UserId, org: Of, json: Json = False, database: DatabaseOption 
     """Say of every step whether the user sees it, why, and by what it was done."""
     settings = settings_from(database=database).settings
     context = Context(OPERATOR, now(), new_id)
-    told = read(settings, lambda connection: service.explain(connection, context, user, org))
+    told, _ = read(settings, lambda connection: service.explain(connection, context, user, org))
     if json:
         typer.echo(msgspec.json.encode(told))
         return

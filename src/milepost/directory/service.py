@@ -33,11 +33,12 @@ Found = TypeVar("Found")
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Who acts, when, and where fresh uuids come from."""
+    """Who acts, when, where fresh uuids come from, and which languages are asked for."""
 
     caller: Caller
     now: datetime
     new_id: Callable[[], str]
+    accept_language: str | None = None
 
     @property
     def at(self) -> int:

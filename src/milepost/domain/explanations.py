@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from milepost.domain.catalog import StepDefinition
+from milepost.domain.catalog import StepDefinition, localized
 from milepost.domain.checklists import Knowledge, source_roles, steps_of
 from milepost.domain.conditions import ConditionFailure
 from milepost.domain.contract import GuidedChecklist, Status, Step
@@ -34,15 +34,20 @@ class Explained(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     evidence: Evidence | None = None
 
 
-def explained(checklist: GuidedChecklist, progress: Progress | None, known: Knowledge) -> list[Explained]:
-    """Every step of the catalog in its order, then those of the checklist that the catalog no longer has."""
+def explained(
+    checklist: GuidedChecklist, progress: Progress | None, known: Knowledge, language: str
+) -> list[Explained]:
+    """Every step of the catalog in its order, then those of the checklist that the catalog no longer has.
+
+    Titles of the catalog are in the `language`; those of the checklist are as it has them.
+    """
     present = {step.step_id: step for step in steps_of(checklist)}
     visible = [step for step in present.values() if is_visible(step, set(known.roles))]
     definitions = known.published.catalog.steps
     in_catalog = {definition.step_id for definition in definitions}
     evidence = progress.evidence if progress else {}
     told = [
-        _told(definition, present.get(definition.step_id), visible, evidence.get(definition.step_id), known)
+        _told(definition, present.get(definition.step_id), visible, evidence.get(definition.step_id), known, language)
         for definition in definitions
     ]
     past = [step for step in present.values() if step.step_id not in in_catalog]
@@ -50,11 +55,16 @@ def explained(checklist: GuidedChecklist, progress: Progress | None, known: Know
 
 
 def _told(
-    definition: StepDefinition, step: Step | None, visible: list[Step], why: Evidence | None, known: Knowledge
+    definition: StepDefinition,
+    step: Step | None,
+    visible: list[Step],
+    why: Evidence | None,
+    known: Knowledge,
+    language: str,
 ) -> Explained:
     told = Explained(
         step_id=definition.step_id,
-        title=definition.title,
+        title=localized(definition, language).title,
         outcome="not_generated",
         reasons=[],
         requires=open_prerequisites(definition, visible),

@@ -16,6 +16,7 @@ from milepost.edge import (
     JSON,
     AnyRequest,
     Call,
+    accept_language,
     answer,
     body,
     conditions,
@@ -78,6 +79,7 @@ PATCHED = (*REFUSED, RECORD_NOT_FOUND, INVALID_PATCH, PATCH_TEST_FAILED, PATCH_N
         parameters=(REQUIRED_ORG_ID, IF_NONE_MATCH_READ),
         answers={200: UserProperties, 304: None},
         tagged=True,
+        localized=True,
         problems=(RECORD_NOT_FOUND,),
     ).opt(),
 )
@@ -86,10 +88,11 @@ async def get_properties(request: AnyRequest, user_id: FromPath[str]) -> Respons
     call = await receive(request, "orgId")
     wanted = conditions(request)
     service: Properties = request.app.state.properties
-    found = await service.read(Reading(call.caller, from_path("userId", user_id), call.required_org_id()))
+    user_id, languages = from_path("userId", user_id), accept_language(request)
+    found = await service.read(Reading(call.caller, user_id, call.required_org_id(), languages))
     if preconditions.is_unchanged(wanted, found.tag):
         return empty(304, found.tag)
-    return answer(found.properties, tag=found.tag)
+    return answer(found.properties, tag=found.tag, language=found.language)
 
 
 @put(
@@ -101,6 +104,7 @@ async def get_properties(request: AnyRequest, user_id: FromPath[str]) -> Respons
         examples={JSON: RECORD_EXAMPLE},
         answers={200: UserProperties},
         tagged=True,
+        localized=True,
         problems=REFUSED,
         events=("properties.put",),
     ).opt(),
@@ -114,7 +118,7 @@ async def put_properties(request: AnyRequest, user_id: FromPath[str]) -> Respons
     properties = service.fitting(read_properties.read(sent), user_id, call.now)
     change = _change(request, call, user_id, "properties.put", replacing(properties, call.now))
     stored = await service.write(change)
-    return answer(stored.properties, tag=stored.tag)
+    return answer(stored.properties, tag=stored.tag, language=stored.language)
 
 
 @patch(
@@ -126,6 +130,7 @@ async def put_properties(request: AnyRequest, user_id: FromPath[str]) -> Respons
         examples=RECORD_PATCH_EXAMPLES,
         answers={200: UserProperties},
         tagged=True,
+        localized=True,
         problems=PATCHED,
         events=("properties.patched",),
     ).opt(),
@@ -136,9 +141,9 @@ async def patch_properties(request: AnyRequest, user_id: FromPath[str]) -> Respo
     service: Properties = request.app.state.properties
     user_id = from_path("userId", user_id)
     document = await _patch(request, _merging)
-    apply = service.patching(document, user_id, call.org_id() or HOME, call.now)
+    apply = service.patching(document, user_id, call.org_id() or HOME, call.now, accept_language(request))
     stored = await service.write(_change(request, call, user_id, "properties.patched", apply))
-    return answer(stored.properties, tag=stored.tag)
+    return answer(stored.properties, tag=stored.tag, language=stored.language)
 
 
 @patch(
@@ -150,6 +155,7 @@ async def patch_properties(request: AnyRequest, user_id: FromPath[str]) -> Respo
         examples=CHECKLIST_PATCH_EXAMPLES,
         answers={200: UserProperties},
         tagged=True,
+        localized=True,
         problems=PATCHED,
         events=("checklist.patched",),
     ).opt(),
@@ -160,9 +166,9 @@ async def patch_checklist(request: AnyRequest, user_id: FromPath[str]) -> Respon
     service: Properties = request.app.state.properties
     user_id = from_path("userId", user_id)
     document = await _patch(request, _merging_whole_checklist)
-    apply = service.patching_checklist(document, user_id, call.org_id() or HOME, call.now)
+    apply = service.patching_checklist(document, user_id, call.org_id() or HOME, call.now, accept_language(request))
     stored = await service.write(_change(request, call, user_id, "checklist.patched", apply))
-    return answer(stored.properties, tag=stored.tag)
+    return answer(stored.properties, tag=stored.tag, language=stored.language)
 
 
 @delete(
@@ -196,6 +202,7 @@ def _change(
         event_id=new_id(),
         person_id=new_id(),
         conditions=conditions(request),
+        accept_language=accept_language(request),
     )
 
 

@@ -1,6 +1,6 @@
 """The record's SQL: everything a call needs to know in one statement, and what it changed in one more."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -22,8 +22,10 @@ from milepost.access.queries import administrations
 from milepost.domain.contract import UserProperties
 from milepost.domain.progress import Evidence, Progress
 from milepost.domain.records import Record, with_shared
+from milepost.domain.wording import Wording
 from milepost.store.database import Conflict, as_rows, insert_rows, rows
 from milepost.store.schema import member_roles, members, organizations, people, properties, shared_completions
+from milepost.store.wordings import Edition, edition, wordings
 
 HOME = ""
 """The organization id under which a user's home record stands."""
@@ -108,15 +110,20 @@ def _statement(dialect: str, *, for_write: bool) -> Executable:
 
 
 def look_up(connection: Connection, lookups: Sequence[Lookup], *, for_write: bool = False) -> list[Situation]:
-    """Answer each look-up, all from one statement and so from one moment."""
+    """Answer each look-up, all from one statement and so from one moment.
+
+    The wording of catalogs, which never changes, takes a second one where it is not known yet.
+    """
     statement = _statement(connection.dialect.name, for_write=for_write)
     situations = [Situation(roles=[], shared={}) for _ in lookups]
     for n, kind, text, body, version, more in connection.execute(
         statement, {"asked": as_rows((n, *lookup) for n, lookup in enumerate(lookups))}
     ):
         _learn(situations[n], kind, text, (body, version, more))
+    known = _wordings(connection, (record for each in situations for record in (each.own, each.home)))
     for lookup, situation in zip(lookups, situations, strict=True):
         situation.roles.sort()
+        situation.own, situation.home = _worded(situation.own, known), _worded(situation.home, known)
         if lookup.org_id == HOME:
             situation.own, situation.home = situation.home, None
         elif situation.shared and situation.own is not None:
@@ -149,6 +156,25 @@ def _learn(situation: Situation, kind: str, text: str, rest: tuple[str, int, str
 
 def _record(body: str, version: int, progress: str | None) -> Record:
     return Record(decode(body), version, None if progress is None else decode_progress(progress))
+
+
+def _wordings(connection: Connection, records: Iterable[Record | None]) -> Mapping[Edition, Wording]:
+    made = {edition(record.progress) for record in records if record is not None and record.progress is not None}
+    return wordings.of(connection, made)
+
+
+def _worded(record: Record | None, known: Mapping[Edition, Wording]) -> Record | None:
+    if record is None or record.progress is None:
+        return record
+    return msgspec.structs.replace(record, wording=known.get(edition(record.progress)))
+
+
+def worded(connection: Connection, record: Record) -> Record:
+    """The record with the texts of the catalog that its progress names."""
+    if record.progress is None:
+        return record
+    made_from = edition(record.progress)
+    return msgspec.structs.replace(record, wording=wordings.of(connection, [made_from]).get(made_from))
 
 
 def _with_shared(record: Record, shared: dict[str, dict[str, Evidence]]) -> Record:

@@ -13,6 +13,7 @@ from milepost.domain.contract import GuidedChecklist, UserProperties
 from milepost.domain.json_text import Reader, dump, parse
 from milepost.domain.preconditions import Preconditions
 from milepost.domain.records import Record, changes, checked, replaced, seen, with_what_was_hidden
+from milepost.domain.wording import Wording, in_language, in_own_language, language_for
 from milepost.journal import queries as journal
 from milepost.problems import ORGANIZATION_NOT_FOUND, RECORD_NOT_FOUND, Fault, Problem
 from milepost.properties import queries
@@ -27,16 +28,21 @@ Patch = Callable[[object], object]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A record as its reader sees it, and the opaque part of its ETag."""
+    """A record as its reader sees it, the opaque part of its ETag, and the language it is in.
+
+    Of a checklist that a client wrote nobody knows the language: None.
+    """
 
     properties: UserProperties
     tag: str
+    language: str | None = None
 
 
 class Change(msgspec.Struct, frozen=True):
     """One write that was asked for: `apply` makes the new record (None: erase it) from the situation as it is.
 
-    `event_id` and `person_id` are fresh uuids, used for the journal and for a user not seen before.
+    `event_id` and `person_id` are fresh uuids, used for the journal and for a user not seen before. It is answered in
+    the language that `accept_language` asks for.
     """
 
     caller: Caller
@@ -48,6 +54,7 @@ class Change(msgspec.Struct, frozen=True):
     event_id: str
     person_id: str
     conditions: Preconditions = preconditions.NO_CONDITIONS
+    accept_language: str | None = None
 
     @property
     def lookup(self) -> Lookup:
@@ -60,6 +67,7 @@ class Reading(msgspec.Struct, frozen=True):
     caller: Caller
     user_id: str
     org_id: str
+    accept_language: str | None = None
 
 
 def readings(connection: Connection, asked: Sequence[Reading]) -> list[Answer | Exception]:
@@ -76,7 +84,7 @@ def _answered(asked: Reading, situation: Situation) -> Answer | Problem:
             raise Problem(RECORD_NOT_FOUND, "Nothing is stored for this user yet; store it with PUT.")
     except Problem as problem:
         return problem
-    return shown(situation.current, asked.org_id, situation)
+    return shown(situation.current, asked.org_id, situation, asked.accept_language)
 
 
 def _require(caller: Caller, action: Action, user_id: str, org_id: str, situation: Situation) -> None:
@@ -84,10 +92,25 @@ def _require(caller: Caller, action: Action, user_id: str, org_id: str, situatio
     require(caller, action, target)
 
 
-def shown(record: Record, org_id: str, situation: Situation) -> Answer:
-    """The record as it is answered for an organization (or HOME: as it is stored)."""
+def shown(record: Record, org_id: str, situation: Situation, accept_language: str | None) -> Answer:
+    """The record as it is answered for an organization (or HOME: with every step and the roles that are stored)."""
     roles = None if org_id == HOME else situation.roles
-    return Answer(seen(record, roles), preconditions.opaque_tag(record.version, roles, record.shared))
+    wording = record.wording
+    if wording is None:
+        return Answer(seen(record, roles), preconditions.opaque_tag(record.version, roles, record.shared))
+    language = language_for(wording.languages, accept_language)
+    other = None if language == wording.own_language else language
+    tag = preconditions.opaque_tag(record.version, roles, record.shared, other)
+    return Answer(_read_in(record, roles, language), tag, language)
+
+
+def _read_in(record: Record, roles: Sequence[str] | None, language: str) -> UserProperties:
+    """The record as it is seen with these roles and read in this language of its catalog."""
+    properties = seen(record, roles)
+    checklist = properties.guided_checklist
+    if record.wording is None or checklist is UNSET:
+        return properties
+    return msgspec.structs.replace(properties, guided_checklist=in_language(checklist, record.wording, language))
 
 
 def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Answer | None | Exception]:
@@ -116,7 +139,7 @@ def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Ans
         if situation.person is None:
             newcomers.setdefault(change.user_id, change.person_id)
         now_stored[key] = record
-        results.append(None if record is None else shown(record, change.org_id, situation))
+        results.append(None if record is None else shown(record, change.org_id, situation, change.accept_language))
     _save(connection, stored, now_stored)
     people.add(connection, newcomers)
     journal.append(connection, events)
@@ -203,28 +226,30 @@ class Properties:
         self._fit_attributes(properties)
         return properties
 
-    def patching(self, patch: Patch, user_id: str, org_id: str, now: datetime) -> Callable[[Situation], Record]:
-        """A change that patches the whole record as its caller sees it."""
+    def patching(
+        self, patch: Patch, user_id: str, org_id: str, now: datetime, accept_language: str | None = None
+    ) -> Callable[[Situation], Record]:
+        """A change that patches the whole record as its caller sees it, in their language."""
 
         def apply(situation: Situation) -> Record:
             before, roles = _existing(situation, org_id)
-            document = parse(queries.encode(seen(before, roles)))
+            document = parse(queries.encode(shown(before, org_id, situation, accept_language).properties))
             patched = read_properties.read(dump(patch(document)))
             return self._patched(before, patched, roles, user_id, now)
 
         return apply
 
     def patching_checklist(
-        self, patch: Patch, user_id: str, org_id: str, now: datetime
+        self, patch: Patch, user_id: str, org_id: str, now: datetime, accept_language: str | None = None
     ) -> Callable[[Situation], Record]:
         """A change that patches `guidedChecklist` alone; what is patched must leave a whole guided checklist."""
 
         def apply(situation: Situation) -> Record:
             before, roles = _existing(situation, org_id)
-            shown = seen(before, roles)
-            checklist = shown.guided_checklist
+            properties = shown(before, org_id, situation, accept_language).properties
+            checklist = properties.guided_checklist
             document = None if checklist is UNSET else parse(queries.encode(checklist))
-            patched = msgspec.structs.replace(shown, guided_checklist=read_checklist.read(dump(patch(document))))
+            patched = msgspec.structs.replace(properties, guided_checklist=read_checklist.read(dump(patch(document))))
             return self._patched(before, patched, roles, user_id, now)
 
         return apply
@@ -238,7 +263,7 @@ class Properties:
         now: datetime,
     ) -> Record:
         fitting = self.fitting(with_what_was_hidden(before, patched, roles), user_id, now)
-        return replaced(before, fitting, now)
+        return replaced(before, _as_stored(fitting, before.wording), now)
 
 
 def _existing(situation: Situation, org_id: str) -> tuple[Record, list[str] | None]:
@@ -254,7 +279,21 @@ def _existing(situation: Situation, org_id: str) -> tuple[Record, list[str] | No
 
 def replacing(properties: UserProperties, now: datetime) -> Callable[[Situation], Record]:
     """A change that creates the record or replaces all of it."""
-    return lambda situation: replaced(situation.own, properties, now)
+
+    def apply(situation: Situation) -> Record:
+        before = situation.own
+        wording = None if before is None else before.wording
+        return replaced(before, _as_stored(properties, wording), now)
+
+    return apply
+
+
+def _as_stored(properties: UserProperties, wording: Wording | None) -> UserProperties:
+    """The record with the catalog's own texts, where its writer was shown a translation of them."""
+    checklist = properties.guided_checklist
+    if wording is None or checklist is UNSET:
+        return properties
+    return msgspec.structs.replace(properties, guided_checklist=in_own_language(checklist, wording))
 
 
 def erasing(situation: Situation) -> None:
