@@ -51,6 +51,8 @@ def in_language(checklist: GuidedChecklist, wording: Wording, language: str) -> 
     """The checklist as it is read in one of the catalog's languages. A text changed by hand stays as it is."""
 
     def spoken(step: Step, definition: StepDefinition) -> Step:
+        if language not in definition.translations:
+            return step
         texts = localized(definition, language)
         return _changed(
             step, {name: getattr(texts, name) for name in TEXTS if getattr(step, name) == getattr(definition, name)}
