@@ -218,7 +218,7 @@ async def initialize(process: Process, user_id: str) -> None:
 
 
 async def statuses(process: Process, user_id: str) -> dict[str, Status]:
-    found = await process.directory(checklists.explain, user_id, "acme")
+    found, _ = await process.directory(checklists.explain, user_id, "acme")
     return {step.step_id: step.status for step in found.steps if step.status is not None}
 
 

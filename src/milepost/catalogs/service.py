@@ -26,10 +26,10 @@ decode = msgspec.json.Decoder(Catalog).decode
 @lru_cache(maxsize=64)
 def _compiled(org_id: str, version: int, body: str, published: int) -> Published:
     """A version never changes, so it is compiled once in a process."""
-    return compiled(org_id, version, decode(body))
+    return compiled(org_id, version, decode(body), published)
 
 
-def compiled(org_id: str, version: int, catalog: Catalog) -> Published:
+def compiled(org_id: str, version: int, catalog: Catalog, published: int = 0) -> Published:
     """A catalog with its conditions compiled; the version is 0 where it is not published yet."""
     conditions = {
         step.step_id: compile_condition(step.complete_when) for step in catalog.steps if step.complete_when is not UNSET
@@ -103,7 +103,7 @@ def before_publishing(connection: Connection, context: Context, org_id: str) -> 
     """The catalog that a new one would take the place of, for who may publish there; None where there is none yet."""
     _admit(connection, context, Action.WRITE_CATALOG, org_id)
     found = queries.current(connection, org_id)
-    return None if found is None else _compiled(found.org_id, found.version, found.body)
+    return None if found is None else _compiled(found.org_id, found.version, found.body, found.published)
 
 
 def _make_current(connection: Connection, context: Context, entry: Version, event: str) -> None:
