@@ -2,7 +2,9 @@
 
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -345,6 +347,29 @@ class TestSignals:
         batch = [world.event("paired") for _ in range(1001)]
 
         refused(world.platform.post(f"{BASE}/signals", json=batch, headers=headers), 400, "invalid_body")
+
+    @pytest.mark.parametrize(("member", "most"), [("id", 500), ("source", 500), ("subject", 800), ("type", 800)])
+    def test_an_event_that_no_index_can_hold_is_refused(self, world: Onboarding, member: str, most: int) -> None:
+        fits = "\U00020000" * (most // 4)
+
+        accepted(world.platform.post(f"{BASE}/signals", json=world.event("paired", **{member: fits})))
+        answer = world.platform.post(f"{BASE}/signals", json=world.event("paired", **{member: fits + "a"}))
+
+        assert pointers(refused(answer, 400, "invalid_body")) == {f"/{member}"}
+
+    def test_an_event_as_long_as_it_may_be_is_kept(self, world: Onboarding) -> None:
+        drawn = Random(1)
+
+        def text(size: int) -> str:
+            """A text that does not become shorter when the database compresses it."""
+            return "".join(chr(drawn.randrange(0x20000, 0x2A000)) for _ in range(size // 4))
+
+        longest = fresh("org")
+        longest += text(800 - len(longest))
+        world.create_organization(quote(longest))
+        event = world.event("paired", orgid=longest, subject=text(800), source=text(500), id=text(500), type=text(800))
+
+        accepted(world.platform.post(f"{BASE}/signals", json=event))
 
     def test_a_user_cannot_report_signals(self, world: Onboarding) -> None:
         refused(world.user.post(f"{BASE}/signals", json=world.event("paired")), 403, "forbidden")
