@@ -61,6 +61,9 @@ def test_a_variable_that_is_no_setting_is_told() -> None:
         ("MILEPOST_LOG_LEVEL", "loud"),
         ("MILEPOST_LOG_FORMAT", "xml"),
         ("MILEPOST_MAX_BODY", "1.5"),
+        ("MILEPOST_TRACK", "openfeature"),
+        ("MILEPOST_TRACK_PROVIDER", "flags"),
+        ("MILEPOST_TRACK_PROVIDER", "flags:"),
         ("MILEPOST_DATABASE", "not a url"),
         ("MILEPOST_DATABASE", "mysql://host/name"),
         ("MILEPOST_DATABASE", "sqlite://"),
@@ -130,6 +133,8 @@ def test_any_other_value_is_shown_as_it_would_be_written(field: str, value: obje
             token_issuer="https://issuer.example",
             cors_origins=("https://a.example", "https://b.example"),
             log_level="debug",
+            track="openfeature",
+            track_provider="package.flags:provider",
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from milepost.access.tokens import Verifier
 from milepost.catalogs import api as catalogs_api
 from milepost.checklists import api as checklists_api
 from milepost.checklists import rehearsal_api
+from milepost.checklists.flags import TrackFlag
 from milepost.checklists.gains import bring_steps
 from milepost.directory import api as directory_api
 from milepost.domain.contract import Track
@@ -33,6 +34,7 @@ from milepost.properties.service import Properties
 from milepost.settings import Settings, load
 from milepost.signals import api as signals_api
 from milepost.store import versions
+from milepost.store.database import Database
 
 log = structlog.get_logger("milepost")
 
@@ -52,6 +54,7 @@ def create(settings: Settings | None = None) -> "Envelope":
     configure(settings)
     verifier = Verifier.from_settings(settings)
     fit_attributes = attributes_rule(settings.attributes_schema)
+    track_flag = TrackFlag.from_settings(settings)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -63,11 +66,10 @@ def create(settings: Settings | None = None) -> "Envelope":
             properties=Properties(database, fit_attributes),
             track_strategy=_track_strategy(settings),
             roles_gained=bring_steps,
+            track_flag=track_flag,
         )
-        try:
+        async with _running(database, track_flag):
             yield
-        finally:
-            await database.close()
 
     app = Litestar(
         [
@@ -94,9 +96,21 @@ def create(settings: Settings | None = None) -> "Envelope":
     return Envelope(app)
 
 
+@asynccontextmanager
+async def _running(database: Database, track_flag: TrackFlag | None) -> AsyncIterator[None]:
+    """What the application works with, from its start to its end."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        if track_flag is not None:
+            stack.push_async_callback(track_flag.close)
+            await track_flag.start()
+        yield
+
+
 def _track_strategy(settings: Settings) -> Strategy:
     match settings.track:
-        case "memberships":
+        case "memberships" | "openfeature":
+            # What a flag decides is known before; see checklists/flags.py.
             return by_memberships
         case "fixed":
             return fixed(Track(settings.track_fixed))

@@ -1,6 +1,7 @@
 """Every setting, typed, from `MILEPOST_*` and the command's flags; nothing else reads the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -10,6 +11,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 PREFIX = "MILEPOST_"
+CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -53,14 +55,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 30
 
     track: Annotated[
-        Literal["memberships", "fixed", "experiment"],
-        about("how a user's track is decided: by earlier enterprise memberships, always the same, or by a share"),
+        Literal["memberships", "fixed", "experiment", "openfeature"],
+        about(
+            "how a user's track is decided: by earlier enterprise memberships, always the same, by a share, by a flag"
+        ),
     ] = "memberships"
     track_fixed: Annotated[Literal["A", "B"], about("with `fixed`: the track that everybody is on")] = "A"
     track_share: Annotated[
         float, msgspec.Meta(ge=0, le=1, description="with `experiment`: the share of users on track B")
     ] = 0.5
     track_salt: Annotated[str, about("what the share is drawn with: another text draws anew")] = "milepost"
+    track_provider: Annotated[
+        str | None, about("with `openfeature`: the function that makes the provider, package.module:callable")
+    ] = None
+    track_flag: Annotated[str, about("with `openfeature`: key of the flag, a string that is A or B")] = (
+        "onboarding-track"
+    )
 
     attributes_schema: Annotated[Path | None, about("file with a JSON Schema that `attributes` must fit")] = None
     max_body: Annotated[Positive, about("largest request body, bytes")] = 1_048_576
@@ -150,6 +160,7 @@ def load(environment: Mapping[str, str] | None = None, **flags: object) -> Sourc
     except msgspec.ValidationError as error:
         raise SettingsError(_explained(error)) from None
     _ = settings.url
+    _require_track_provider(settings)
     return Sourced(settings, sources, sorted(unknown))
 
 
@@ -163,6 +174,15 @@ def _split(field: str, raw: str) -> object:
     if isinstance(getattr(Settings(), field), tuple):
         return tuple(part.strip() for part in raw.split(",") if part.strip())
     return raw or None
+
+
+def _require_track_provider(settings: Settings) -> None:
+    setting = variable("track_provider")
+    if settings.track_provider is None:
+        if settings.track == "openfeature":
+            raise SettingsError(f"{variable('track')} is openfeature, so {setting} must be set as well")
+    elif not CALLABLE.fullmatch(settings.track_provider):
+        raise SettingsError(f"{setting} must be package.module:callable")
 
 
 def _explained(error: msgspec.ValidationError) -> str:

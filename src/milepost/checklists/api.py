@@ -11,10 +11,12 @@ from sqlalchemy import Connection
 
 from milepost.access.policy import Action
 from milepost.checklists import service, steps
+from milepost.checklists.flags import TrackFlag
 from milepost.checklists.service import Explanation, Wish
 from milepost.directory.service import Context
 from milepost.domain.contract import Status, Strings, UserProperties
 from milepost.domain.json_text import Reader
+from milepost.domain.tracks import Strategy
 from milepost.edge import (
     BASE_PATH,
     JSON,
@@ -112,12 +114,25 @@ async def initialize_checklist(request: AnyRequest, user_id: FromPath[str]) -> R
     user_id, org_id = from_path("userId", user_id), call.required_org_id()
     keep_progress = _flag(call, "keepProgress")
     wish = Wish(_enterprise_id(call) or "", await _interests(request), keep_progress)
-    strategy = request.app.state.track_strategy
+    strategy = await _strategy(request, call, user_id, org_id, wish.enterprise_id)
 
     def use_case(connection: Connection, context: Context) -> Answer:
         return service.initialize(connection, context, user_id, org_id, wish, strategy)
 
     return _answered(await _write(request, call, use_case))
+
+
+async def _strategy(request: AnyRequest, call: Call, user_id: str, org_id: str, enterprise_id: str) -> Strategy:
+    """How the track is decided. A feature flag is asked here, outside of any transaction, since that may take time."""
+    flag: TrackFlag | None = request.app.state.track_flag
+    if flag is None:
+        strategy: Strategy = request.app.state.track_strategy
+        return strategy
+    joining = await _read(
+        request, call, lambda connection, context: service.joining(connection, context, user_id, org_id, enterprise_id)
+    )
+    decision = await flag.decide(joining)
+    return lambda _joining: decision
 
 
 async def _interests(request: AnyRequest) -> Sequence[str] | None:
@@ -225,9 +240,9 @@ async def explain_checklist(request: AnyRequest, user_id: FromPath[str]) -> Resp
     """Say of every step whether it is shown, hidden or not there, why, and by what it was done."""
     call = await receive(request, "orgId")
     user_id, org_id = from_path("userId", user_id), call.required_org_id()
-    database: Database = request.app.state.database
-    context = Context(call.caller, call.now, new_id, accept_language(request))
-    told, language = await database.read(lambda connection: service.explain(connection, context, user_id, org_id))
+    told, language = await _read(
+        request, call, lambda connection, context: service.explain(connection, context, user_id, org_id)
+    )
     return answer(told, language=language)
 
 
@@ -241,6 +256,12 @@ def _flag(call: Call, name: str) -> bool:
     if value not in {"true", "false"}:
         refuse_parameter(name, "must be true or false")
     return value == "true"
+
+
+async def _read(request: AnyRequest, call: Call, use_case: Callable[[Connection, Context], Result]) -> Result:
+    database: Database = request.app.state.database
+    context = Context(call.caller, call.now, new_id, accept_language(request))
+    return await database.read(lambda connection: use_case(connection, context))
 
 
 async def _write(request: AnyRequest, call: Call, use_case: Callable[[Connection, Context], Result]) -> Result:

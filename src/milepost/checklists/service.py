@@ -76,10 +76,14 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def open_case(connection: Connection, context: Context, action: Action, user_id: str, org_id: str) -> Case:
-    """Ask the policy, and see that the organization exists."""
+    """Ask the policy, and see that the organization exists. Who will write holds the user's row from here on."""
     if action is Action.WRITE_PROPERTIES:
         people.add(connection, {name: context.new_id() for name in {user_id, context.caller.user_id} if name})
         people.hold(connection, [user_id])
+    return _admitted(connection, context, action, user_id, org_id)
+
+
+def _admitted(connection: Connection, context: Context, action: Action, user_id: str, org_id: str) -> Case:
     caller_id = context.caller.user_id or ""
     situation = look_up(connection, [Lookup(user_id, org_id, caller_id)], for_write=True)[0]
     case = Case(user_id, org_id, situation)
@@ -143,6 +147,17 @@ class Wish(msgspec.Struct, frozen=True):
     keep_progress: bool = False
 
 
+def joining(connection: Connection, context: Context, user_id: str, org_id: str, enterprise_id: str) -> Joining:
+    """Who is about to get a checklist, for a decision on their track that cannot wait for the transaction."""
+    _admitted(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
+    return _joining(connection, user_id, org_id, enterprise_id)
+
+
+def _joining(connection: Connection, user_id: str, org_id: str, enterprise_id: str) -> Joining:
+    _require_enterprise(connection, org_id, enterprise_id)
+    return Joining(user_id, org_id, enterprise_id, queries.prior_enterprises(connection, user_id, enterprise_id))
+
+
 def initialize(
     connection: Connection, context: Context, user_id: str, org_id: str, wish: Wish, strategy: Strategy
 ) -> Answer:
@@ -150,14 +165,12 @@ def initialize(
     # What counts for every member is told to those who have a checklist: it must not miss one that is being made.
     queries.keep_directory(connection, org_id)
     case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
-    _require_enterprise(connection, org_id, wish.enterprise_id)
+    decision = strategy(_joining(connection, user_id, org_id, wish.enterprise_id))
     before = case.situation.current
     old = None if before is None or before.properties.guided_checklist is UNSET else before.properties.guided_checklist
     interests = wish.interests
     if interests is None:
         interests = [] if old is None or old.product_interests is UNSET else old.product_interests
-    prior = queries.prior_enterprises(connection, user_id, wish.enterprise_id)
-    decision = strategy(Joining(user_id, org_id, wish.enterprise_id, prior))
     known = knowledge(
         context.now,
         case.situation,

@@ -13,6 +13,7 @@ from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 
 from milepost.access.tokens import Verifier
+from milepost.checklists.flags import TrackFlag
 from milepost.cli import demo as demo_data
 from milepost.cli.story import greet
 from milepost.cli.terminal import (
@@ -92,6 +93,7 @@ def _prepared(settings: Settings, *, demo: bool) -> bool:
     try:
         Verifier.from_settings(settings)
         attributes_rule(settings.attributes_schema)
+        TrackFlag.from_settings(settings)
         return asyncio.run(_prepared_database(settings, demo=demo))
     except SettingsError as error:
         raise Failure(str(error), BAD_SETTINGS) from None

@@ -47,6 +47,27 @@ def fixed(track: Track) -> Strategy:
     return lambda _joining: Decision(track, "fixed", f"the setting says {track}")
 
 
+class FlagAnswer(msgspec.Struct, frozen=True):
+    """What a feature flag said: its value with its provider's reason, or, where it said nothing, why."""
+
+    value: str = ""
+    reason: str = ""
+    failure: str | None = None
+
+
+MOST_TOLD = 40
+"""Characters of a provider's own words that go into the journal."""
+
+
+def by_flag(joining: Joining, key: str, answer: FlagAnswer) -> Decision:
+    """The track that a feature flag names; where it names none, the rule of memberships decides."""
+    if answer.failure is None and answer.value in set(Track):
+        return Decision(Track(answer.value), "openfeature", f"the flag {key} says {answer.value} ({answer.reason})")
+    cause = answer.failure or f"its value {answer.value[:MOST_TOLD]!a} is no track"
+    rule = by_memberships(joining)
+    return msgspec.structs.replace(rule, why=f"{rule.why}; the flag {key} did not decide: {cause}")
+
+
 SLICES = 10_000
 
 
