@@ -64,6 +64,21 @@ def test_a_variable_that_is_no_setting_is_told() -> None:
         ("MILEPOST_TRACK", "openfeature"),
         ("MILEPOST_TRACK_PROVIDER", "flags"),
         ("MILEPOST_TRACK_PROVIDER", "flags:"),
+        ("MILEPOST_SIGNAL_SOURCES", "https://billing.example/"),
+        ("MILEPOST_SIGNAL_SOURCES", "Billing=https://billing.example/"),
+        ("MILEPOST_SIGNAL_SOURCES", "1st=https://billing.example/"),
+        ("MILEPOST_SIGNAL_SOURCES", "billing="),
+        ("MILEPOST_SIGNAL_SOURCES", "billing=billing.example"),
+        ("MILEPOST_SIGNAL_SOURCES", "billing=ftp://billing.example/"),
+        ("MILEPOST_SIGNAL_SOURCES", "billing=https:///signals"),
+        ("MILEPOST_SIGNAL_SOURCES", "billing=https://billing.example:99999/"),
+        ("MILEPOST_SIGNAL_SOURCES", "billing=https://user:hidden@billing.example/"),
+        ("MILEPOST_SIGNAL_SOURCES", "billing=https://billing.example/a b"),
+        ("MILEPOST_SIGNAL_SOURCES", "billing=https://billing.example/#part"),
+        ("MILEPOST_SIGNAL_SOURCES", "crm=https://a.example,crm=https://b.example"),
+        ("MILEPOST_SIGNAL_SOURCE_TIMEOUT", "0"),
+        ("MILEPOST_SIGNAL_SOURCE_TIMEOUT", "31"),
+        ("MILEPOST_SIGNAL_SOURCE_TOKEN", "two words"),
         ("MILEPOST_DATABASE", "not a url"),
         ("MILEPOST_DATABASE", "mysql://host/name"),
         ("MILEPOST_DATABASE", "sqlite://"),
@@ -102,6 +117,24 @@ def test_the_own_key_lies_where_the_setting_says() -> None:
     assert Settings(signing_key_file=Path("/keys/own.pem")).own_key_file == Path("/keys/own.pem")
 
 
+def test_sources_are_read_by_their_names() -> None:
+    settings = load(
+        {"MILEPOST_SIGNAL_SOURCES": "crm-2=http://localhost:9000/?a=b, billing=https://billing.example"}
+    ).settings
+    assert settings.signal_source_urls == {"crm-2": "http://localhost:9000/?a=b", "billing": "https://billing.example"}
+
+
+def test_a_token_of_the_sources_is_not_shown() -> None:
+    assert shown("signal_source_token", "hidden") == "***"
+    assert shown("signal_source_token", None) == ""
+
+
+def test_a_token_of_the_sources_that_cannot_be_used_is_refused_without_it() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"MILEPOST_SIGNAL_SOURCE_TOKEN": "hidden words"})
+    assert "hidden" not in str(caught.value)
+
+
 def test_a_shown_database_hides_its_password() -> None:
     text = shown("database", "postgresql://user:hidden@host/name")
     assert text == "postgresql://user:***@host/name"
@@ -135,6 +168,9 @@ def test_any_other_value_is_shown_as_it_would_be_written(field: str, value: obje
             log_level="debug",
             track="openfeature",
             track_provider="package.flags:provider",
+            signal_sources=("billing=https://billing.example/?a=b", "crm=http://localhost:9000"),
+            signal_source_timeout=0.5,
+            signal_source_token="hidden",
         ),
     ],
 )

@@ -21,6 +21,7 @@ from milepost.checklists import api as checklists_api
 from milepost.checklists import rehearsal_api
 from milepost.checklists.flags import TrackFlag
 from milepost.checklists.gains import bring_steps
+from milepost.checklists.sources import FAILED_HEADER
 from milepost.directory import api as directory_api
 from milepost.domain.contract import Track
 from milepost.domain.tracks import Strategy, by_memberships, experiment, fixed
@@ -33,6 +34,7 @@ from milepost.properties.attributes import attributes_rule
 from milepost.properties.service import Properties
 from milepost.settings import Settings, load
 from milepost.signals import api as signals_api
+from milepost.signals.sources import Sources
 from milepost.store import versions
 from milepost.store.database import Database
 
@@ -55,6 +57,7 @@ def create(settings: Settings | None = None) -> "Envelope":
     verifier = Verifier.from_settings(settings)
     fit_attributes = attributes_rule(settings.attributes_schema)
     track_flag = TrackFlag.from_settings(settings)
+    signal_sources = Sources.from_settings(settings)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -67,8 +70,9 @@ def create(settings: Settings | None = None) -> "Envelope":
             track_strategy=_track_strategy(settings),
             roles_gained=bring_steps,
             track_flag=track_flag,
+            signal_sources=signal_sources,
         )
-        async with _running(database, track_flag):
+        async with _running(database, track_flag, signal_sources):
             yield
 
     app = Litestar(
@@ -97,10 +101,14 @@ def create(settings: Settings | None = None) -> "Envelope":
 
 
 @asynccontextmanager
-async def _running(database: Database, track_flag: TrackFlag | None) -> AsyncIterator[None]:
+async def _running(
+    database: Database, track_flag: TrackFlag | None, signal_sources: Sources | None
+) -> AsyncIterator[None]:
     """What the application works with, from its start to its end."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
+        if signal_sources is not None:
+            stack.push_async_callback(signal_sources.close)
         if track_flag is not None:
             stack.push_async_callback(track_flag.close)
             await track_flag.start()
@@ -125,7 +133,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "PUT", "PATCH", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-Id"],
-        expose_headers=["ETag", "Content-Language", "X-Request-Id", "Retry-After"],
+        expose_headers=["ETag", "Content-Language", "X-Request-Id", "Retry-After", FAILED_HEADER],
         max_age=600,
     )
 

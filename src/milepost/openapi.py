@@ -48,9 +48,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `action` is its entry in the policy, None where anyone may call; `events` the journal events a changing route can
     write; `bodies` the schema of each media type it takes, `examples` a body of each; `answers` the schema of its good
-    answers by status (None: no body); `problems` what it can refuse beyond what every route refuses; `only_asks` is
-    for a POST that changes nothing, and has a body because its question is long. One that is `localized` answers in the
-    language that Accept-Language asks for, and says so in Vary.
+    answers by status (None: no body); `headers` what else a good answer may carry; `problems` what it can refuse
+    beyond what every route refuses; `only_asks` is for a POST that changes nothing, and has a body because its question
+    is long. One that is `localized` answers in the language that Accept-Language asks for, and says so in Vary.
     """
 
     action: Action | None
@@ -64,6 +64,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     tagged: bool = False
     only_asks: bool = False
     localized: bool = False
+    headers: dict[str, str] = {}
 
     def opt(self) -> dict[str, Any]:
         """The `opt` of the route's decorator."""
@@ -255,6 +256,8 @@ def _responses(operation: Operation) -> Schema:
         headers = REQUEST_ID | (ETAG if operation.tagged and status != 204 else {})  # noqa: PLR2004
         if operation.localized:
             headers |= VARY | (CONTENT_LANGUAGE if schema is not None else {})
+        for name, about in operation.headers.items():
+            headers |= {name: {"description": about, "schema": {"type": "string"}}}
         responses[str(status)] = {"description": ANSWERS[status], "headers": headers}
         if schema is not None:
             responses[str(status)]["content"] = {JSON: {"schema": _schema(schema)}}

@@ -5,13 +5,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 PREFIX = "MILEPOST_"
+SECRETS = {"signal_source_token"}
 CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+SOURCE_NAME = re.compile("[a-z][a-z0-9_-]*")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -72,6 +75,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "onboarding-track"
     )
 
+    signal_sources: Annotated[tuple[str, ...], about("what a refresh asks for signals: name=url, comma-separated")] = ()
+    signal_source_timeout: Annotated[
+        float, msgspec.Meta(gt=0, le=30, description="seconds that a source may take to answer")
+    ] = 2
+    signal_source_token: Annotated[
+        Annotated[str, msgspec.Meta(pattern="^[!-~]+$")] | None, about("bearer token that every source is asked with")
+    ] = None
+
     attributes_schema: Annotated[Path | None, about("file with a JSON Schema that `attributes` must fit")] = None
     max_body: Annotated[Positive, about("largest request body, bytes")] = 1_048_576
     cors_origins: Annotated[tuple[str, ...], about("origins that may call from a browser, comma-separated")] = ()
@@ -101,6 +112,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:
             raise SettingsError(f"{PREFIX}DATABASE must name a file; it takes {help_of('database')}")
         return url
+
+    @property
+    def signal_source_urls(self) -> dict[str, str]:
+        """The URL of each source of signals, by its name.
+
+        Raises:
+            SettingsError: an entry is not name=url, or a name is given twice.
+        """
+        urls: dict[str, str] = {}
+        for entry in self.signal_sources:
+            name, _, url = entry.partition("=")
+            if not SOURCE_NAME.fullmatch(name):
+                raise SettingsError(
+                    f"{variable('signal_sources')} takes name=url, the name as in `billing`: small letters, "
+                    "digits, - and _; a comma within a URL is written %2C"
+                )
+            if name in urls:
+                raise SettingsError(f"{variable('signal_sources')} names {name} twice; give each source its own name")
+            if not _is_web_address(url):
+                raise SettingsError(
+                    f"{variable('signal_sources')}: {name} needs a URL such as https://billing.example/signals"
+                )
+            urls[name] = url
+        return urls
 
     @property
     def own_key_file(self) -> Path:
@@ -159,7 +194,7 @@ def load(environment: Mapping[str, str] | None = None, **flags: object) -> Sourc
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(_explained(error)) from None
-    _ = settings.url
+    _ = settings.url, settings.signal_source_urls
     _require_track_provider(settings)
     return Sourced(settings, sources, sorted(unknown))
 
@@ -185,6 +220,16 @@ def _require_track_provider(settings: Settings) -> None:
         raise SettingsError(f"{setting} must be package.module:callable")
 
 
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = re.fullmatch("[!-~]+", text) is not None and not parts.fragment
+    return plain and parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None
+
+
 def _explained(error: msgspec.ValidationError) -> str:
     reason, _, path = str(error).partition(" - at `$.")
     field = path.rstrip("`").partition("[")[0]
@@ -202,7 +247,9 @@ def exported(settings: Settings) -> dict[str, str]:
 
 
 def shown(field: str, value: object) -> str:
-    """A value as it may be shown: passwords masked."""
+    """A value as it may be shown: passwords and secrets masked."""
+    if field in SECRETS and value is not None:
+        return "***"
     if field == "database":
         return make_url(str(value)).render_as_string(hide_password=True)
     return ", ".join(value) if isinstance(value, tuple) else ("" if value is None else str(value))

@@ -1,6 +1,6 @@
 """The guided checklist over HTTP (contract parts 2 and 4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from milepost.access.policy import Action
 from milepost.checklists import service, steps
 from milepost.checklists.flags import TrackFlag
 from milepost.checklists.service import Explanation, Wish
+from milepost.checklists.sources import FAILED_HEADER, Findings, SignalSources, as_header
 from milepost.directory.service import Context
 from milepost.domain.contract import Status, Strings, UserProperties
 from milepost.domain.json_text import Reader
@@ -150,19 +151,44 @@ async def _interests(request: AnyRequest) -> Sequence[str] | None:
     status_code=200,
     opt=_operation(
         "checklist.refreshed",
+        "signals.reported",
         parameters=(ENTERPRISE_ID,),
+        headers={FAILED_HEADER: "the sources of signals that failed, such as `billing;reason=timeout` (RFC 9651)"},
         problems=(CHECKLIST_NOT_FOUND, CATALOG_NOT_FOUND, UNKNOWN_ENTERPRISE),
     ),
 )
 async def refresh_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
-    """Complete every step whose condition is met by now, and add those that the catalog or a role has brought."""
+    """Complete every step whose condition is met by now, and add those that the catalog or a role has brought.
+
+    Where the operator has named sources of signals, they are asked first. The header `Signal-Sources-Failed` lists
+    those that did not answer as they should; what the others said, and all that was known already, counts.
+    """
     call = await receive(request, "orgId", "enterpriseId")
     user_id, org_id, enterprise_id = from_path("userId", user_id), call.required_org_id(), _enterprise_id(call)
+    findings = await _findings(request, call, user_id, org_id, enterprise_id)
 
-    def use_case(connection: Connection, context: Context) -> Answer:
-        return service.refresh(connection, context, user_id, org_id, enterprise_id=enterprise_id)
+    def use_case(connection: Connection, context: Context) -> tuple[Answer, Mapping[str, str]]:
+        return service.refresh(connection, context, user_id, org_id, enterprise_id=enterprise_id, findings=findings)
 
-    return _answered(await _write(request, call, use_case))
+    refreshed, failed = await _write(request, call, use_case)
+    response = _answered(refreshed)
+    if failed:
+        response.headers[FAILED_HEADER] = as_header(failed)
+    return response
+
+
+async def _findings(
+    request: AnyRequest, call: Call, user_id: str, org_id: str, enterprise_id: str | None
+) -> Findings | None:
+    """What the sources of signals say, asked outside of any transaction, and for nobody who may not refresh."""
+    sources: SignalSources | None = request.app.state.signal_sources
+    if sources is None:
+        return None
+
+    def use_case(connection: Connection, context: Context) -> str:
+        return service.refreshable(connection, context, user_id, org_id, enterprise_id=enterprise_id)
+
+    return await sources.ask(user_id, org_id, await _read(request, call, use_case), call.now)
 
 
 @patch(

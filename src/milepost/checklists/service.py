@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from milepost.access.policy import Action, Target, require, require_active_role
 from milepost.catalogs import service as catalogs
 from milepost.checklists import queries
+from milepost.checklists.sources import Findings
 from milepost.directory.service import Context
 from milepost.domain import checklists
 from milepost.domain.catalog import StepDefinition
@@ -186,19 +187,44 @@ def initialize(
     return stored(connection, context, case, outcome, known, ("checklist.initialized", why))
 
 
-def refresh(
+def refreshable(
     connection: Connection, context: Context, user_id: str, org_id: str, *, enterprise_id: str | None
-) -> Answer:
-    """Bring the checklist up to what is known now, and store it in one transaction."""
-    case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
+) -> str:
+    """See, before anybody is asked for signals, that the checklist is there and the caller may refresh it; answers the
+    enterprise whose signals count, '' for the whole organization.
+    """
+    case = _admitted(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
+    return _refreshed_for(connection, context, case, enterprise_id)
+
+
+def _refreshed_for(connection: Connection, context: Context, case: Case, enterprise_id: str | None) -> str:
     require_active_role(context.caller, case.target, user_has_role=bool(case.situation.roles))
-    checklist, progress = case.checklist, case.progress
+    _ = case.checklist
     if enterprise_id is None:
-        enterprise_id = progress.enterprise_id if progress else ""
-    _require_enterprise(connection, org_id, enterprise_id)
+        enterprise_id = case.progress.enterprise_id if case.progress else ""
+    _require_enterprise(connection, case.org_id, enterprise_id)
+    return enterprise_id
+
+
+def refresh(
+    connection: Connection,
+    context: Context,
+    user_id: str,
+    org_id: str,
+    *,
+    enterprise_id: str | None,
+    findings: Findings | None = None,
+) -> tuple[Answer, Mapping[str, str]]:
+    """Bring the checklist up to what is known now and to what sources have found, and store it in one transaction;
+    answers with it the sources that failed, each with its reason.
+    """
+    case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
+    enterprise_id = _refreshed_for(connection, context, case, enterprise_id)
+    failed = findings.store(connection, context) if findings is not None else {}
     known = _known_now(connection, context, case, enterprise_id)
-    outcome = checklists.refreshed(checklist, progress, known)
-    return stored(connection, context, case, outcome, known, ("checklist.refreshed", {}))
+    outcome = checklists.refreshed(case.checklist, case.progress, known)
+    told = {"sourcesFailed": dict(failed)} if failed else {}
+    return stored(connection, context, case, outcome, known, ("checklist.refreshed", told)), failed
 
 
 def _known_now(connection: Connection, context: Context, case: Case, enterprise_id: str) -> Knowledge:

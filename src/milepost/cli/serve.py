@@ -28,6 +28,7 @@ from milepost.logs import configure
 from milepost.problems import Problem
 from milepost.properties.attributes import attributes_rule
 from milepost.settings import Settings, SettingsError, exported
+from milepost.signals.sources import Sources
 from milepost.store import versions
 
 
@@ -94,6 +95,7 @@ def _prepared(settings: Settings, *, demo: bool) -> bool:
         Verifier.from_settings(settings)
         attributes_rule(settings.attributes_schema)
         TrackFlag.from_settings(settings)
+        Sources.from_settings(settings)
         return asyncio.run(_prepared_database(settings, demo=demo))
     except SettingsError as error:
         raise Failure(str(error), BAD_SETTINGS) from None

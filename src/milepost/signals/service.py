@@ -55,18 +55,31 @@ def report(connection: Connection, context: Context, events: Sequence[CloudEvent
     completed = 0
     for org_id in sorted({one.org_id for one in new}):
         here = [one for one in new if one.org_id == org_id]
-        _tell(connection, context, org_id, here)
+        _tell(connection, context, org_id, here, context.caller.name)
         completed += _complete(connection, context, org_id, here)
     return Receipt(len(new), len(events) - len(new), completed)
 
 
-def _tell(connection: Connection, context: Context, org_id: str, new: Sequence[Signal]) -> None:
+def take_in(connection: Connection, context: Context, events: Sequence[CloudEvent], actor: str) -> bool:
+    """Store what a source says of one user in one organization, and complete nothing: the caller, who holds that
+    user, evaluates it. False, and nothing stored, where an event names no enterprise of the organization.
+    """
+    reported = [_signal(event, context.at) for event in events]
+    if _unknown_places(connection, reported):
+        return False
+    new = signals.add(connection, reported)
+    if new:
+        _tell(connection, context, new[0].org_id, new, actor)
+    return True
+
+
+def _tell(connection: Connection, context: Context, org_id: str, new: Sequence[Signal], actor: str) -> None:
     """One event for all signals of an organization that came together: the signals themselves are kept."""
     data: dict[str, object] = {"signals": dict(Counter(one.type for one in new))}
     event = journal.Event(
         id=context.new_id(),
         at=context.at,
-        actor=context.caller.name,
+        actor=actor,
         type="signals.reported",
         org_id=org_id,
         data=data,
@@ -88,16 +101,19 @@ def _signal(event: CloudEvent, received: int) -> Signal:
 
 
 def _require_places(connection: Connection, reported: Sequence[Signal], pointer: str) -> None:
-    known = signals.known_places(connection, {(one.org_id, one.enterprise_id) for one in reported})
     faults = [
         Fault("is no enterprise of the organization, or there is no such organization", pointer=pointer.format(n))
-        for n, one in enumerate(reported)
-        if (one.org_id, one.enterprise_id) not in known
+        for n in _unknown_places(connection, reported)
     ]
     if faults:
         raise Problem(
             UNKNOWN_PLACE, "orgid must name an organization, and enterpriseid one of its enterprises.", faults[:100]
         )
+
+
+def _unknown_places(connection: Connection, reported: Sequence[Signal]) -> list[int]:
+    known = signals.known_places(connection, {(one.org_id, one.enterprise_id) for one in reported})
+    return [n for n, one in enumerate(reported) if (one.org_id, one.enterprise_id) not in known]
 
 
 def _complete(connection: Connection, context: Context, org_id: str, new: Sequence[Signal]) -> int:
