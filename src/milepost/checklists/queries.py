@@ -22,7 +22,7 @@ from sqlalchemy import (
 from milepost.domain.conditions import SignalCount
 from milepost.domain.progress import Evidence
 from milepost.domain.records import moment
-from milepost.store.database import as_rows, rows, upsert
+from milepost.store.database import Conflict, as_rows, rows, upsert
 from milepost.store.schema import (
     current_catalogs,
     enterprises,
@@ -55,11 +55,15 @@ def is_enterprise_of(connection: Connection, org_id: str, enterprise_id: str) ->
 def keep_directory(connection: Connection, org_id: str) -> None:
     """Keep an organization's directory, and what counts for all of its members, as it is until the transaction ends.
 
-    Many may keep it at the same time. Who holds the organization waits for them, and they for it.
+    Many may keep it at the same time. Nobody waits for it: a user is held already, and whoever holds the organization
+    may be waiting for that user.
+
+    Raises:
+        Conflict: somebody else holds the organization.
     """
-    connection.execute(
-        select(organizations.c.org_id).where(organizations.c.org_id == org_id).with_for_update(read=True)
-    )
+    kept = select(organizations.c.org_id).where(organizations.c.org_id == org_id)
+    if connection.execute(kept.with_for_update(read=True, skip_locked=True)).first() is None:
+        raise Conflict
 
 
 def share(connection: Connection, org_id: str, enterprise_id: str, step_id: str, evidence: Evidence) -> None:

@@ -163,9 +163,9 @@ def initialize(
     connection: Connection, context: Context, user_id: str, org_id: str, wish: Wish, strategy: Strategy
 ) -> Answer:
     """Make the user's checklist in the organization: detect the track, build the steps, mark those already done."""
+    case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
     # What counts for every member is told to those who have a checklist: it must not miss one that is being made.
     queries.keep_directory(connection, org_id)
-    case = open_case(connection, context, Action.WRITE_PROPERTIES, user_id, org_id)
     decision = strategy(_joining(connection, user_id, org_id, wish.enterprise_id))
     before = case.situation.current
     old = None if before is None or before.properties.guided_checklist is UNSET else before.properties.guided_checklist
