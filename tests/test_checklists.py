@@ -279,6 +279,18 @@ class TestSignals:
         assert (first["completedSteps"], second["completedSteps"]) == (0, 1)
         assert world.statuses()["pair"] == "COMPLETED"
 
+    def test_a_signal_that_comes_late_makes_the_step_completed_as_early_as_it_was(self, world: Onboarding) -> None:
+        world.initialize()
+        world.report("paired", time="2026-03-02T08:00:00Z")
+        world.report("paired", time="2026-03-03T08:00:00Z")
+        before = world.read().headers["etag"]
+
+        receipt = world.report("paired", time="2026-03-01T08:00:00Z")
+
+        assert receipt["completedSteps"] == 0
+        assert world.shown()["guidedChecklist"]["steps"][1]["completedAt"] == "2026-03-01T08:00:00Z"
+        assert world.read().headers["etag"] != before
+
     def test_an_event_reported_twice_counts_once(self, world: Onboarding) -> None:
         world.initialize()
         event = world.event("paired")

@@ -284,7 +284,7 @@ def stored(
 ) -> Answer:
     """Store what was decided, what of it counts for others, and the events."""
     definitions = {definition.step_id: definition for definition in known.published.catalog.steps}
-    for step_id, why in outcome.proofs.items():
+    for step_id, why in (*outcome.proofs.items(), *outcome.corrections.items()):
         share(connection, case.org_id, known.enterprise_id, definitions.get(step_id), why)
     name, data = event
     told: dict[str, object] = {
@@ -297,9 +297,11 @@ def stored(
 
 
 def store_arrival(connection: Connection, context: Context, case: Case, outcome: Outcome, known: Knowledge) -> Answer:
-    """Store what arriving signals completed."""
-    signals_seen = {step_id: list(why.signals) for step_id, why in outcome.proofs.items()}
-    return stored(connection, context, case, outcome, known, ("steps.completed", {"signals": signals_seen}))
+    """Store what arriving signals completed, and what late ones say of steps that were completed before."""
+    told: dict[str, Any] = {"signals": {step_id: list(why.signals) for step_id, why in outcome.proofs.items()}}
+    if outcome.corrections:
+        told["corrected"] = {step_id: list(why.signals) for step_id, why in outcome.corrections.items()}
+    return stored(connection, context, case, outcome, known, ("steps.completed", told))
 
 
 def share(

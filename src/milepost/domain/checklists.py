@@ -48,12 +48,15 @@ class Knowledge(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A checklist with its progress; by step id, what this completed and why, and which conditions failed and why."""
+    """A checklist with its progress; by step id, what this completed and why, which conditions failed and why, and
+    which steps turned out to have been complete since an earlier time, because a signal came late.
+    """
 
     checklist: GuidedChecklist
     progress: Progress
     proofs: Mapping[str, Evidence]
     failures: Mapping[str, str]
+    corrections: Mapping[str, Evidence] = {}
 
 
 def source_roles(definition: StepDefinition, roles: Iterable[str]) -> list[str] | UnsetType | None:
@@ -150,10 +153,39 @@ def _in_order(steps: Iterable[Step]) -> list[Step]:
 
 
 def arrived(checklist: GuidedChecklist, progress: Progress, known: Knowledge, concerned: Collection[str]) -> Outcome:
-    """The checklist after signals that the conditions of the steps `concerned` ask for; nothing else changes."""
+    """The checklist after signals that the conditions of the steps `concerned` ask for; nothing else changes.
+
+    A step that signals completed before gets its time from the late ones too, so that their order does not matter.
+    """
     outcome = _evaluated(checklist, progress.evidence, known, concerned)
-    kept = msgspec.structs.replace(progress, evidence=outcome.progress.evidence)
-    return msgspec.structs.replace(outcome, progress=kept)
+    done = {step.step_id for step in steps_of(checklist) if step.status is Status.COMPLETED}
+    corrections = {
+        step_id: why
+        for step_id in done.intersection(concerned)
+        if (why := _corrected(step_id, progress.evidence.get(step_id), known))
+    }
+    steps = [
+        completed(step, corrections[step.step_id]) if step.step_id in corrections else step
+        for step in steps_of(outcome.checklist)
+    ]
+    return msgspec.structs.replace(
+        outcome,
+        checklist=msgspec.structs.replace(outcome.checklist, steps=steps),
+        progress=msgspec.structs.replace(progress, evidence={**outcome.progress.evidence, **corrections}),
+        corrections=corrections,
+    )
+
+
+def _corrected(step_id: str, evidence: Evidence | None, known: Knowledge) -> Evidence | None:
+    """Other evidence that is as early or earlier, of a step that the user's own signals completed before."""
+    condition = known.published.conditions.get(step_id)
+    if condition is None or evidence is None or evidence.how != "signal" or evidence.shared:
+        return None
+    try:
+        why = _signalled(condition, known)
+    except ConditionFailure:
+        return None
+    return why if why is not None and why != evidence and why.at <= evidence.at else None
 
 
 def _evaluated(
@@ -188,17 +220,38 @@ def _proof(step_id: str, known: Knowledge, failures: dict[str, str]) -> Evidence
     if condition is None:
         return None
     try:
-        if not condition.evaluate(known.facts):
-            return None
+        return _signalled(condition, known)
     except ConditionFailure as failure:
         failures[step_id] = failure.reason
         return None
-    seen = {name: count for name in condition.signals if (count := known.facts.signals.get(name)) and count.count}
-    firsts = [count.first for count in seen.values() if count.first is not None]
-    # The moment from which all of it had happened: the same whenever and in whatever order it is looked at.
-    at = max(firsts, default=known.now)
+
+
+def _signalled(condition: Condition, known: Knowledge) -> Evidence | None:
+    """The evidence that a condition is met: the first signals that suffice, and the time when all of them had come.
+
+    It depends on the signals alone, and not on when or in which order one looks at them.
+
+    Raises:
+        ConditionFailure: the condition gave no answer.
+    """
+    if not condition.evaluate(known.facts):
+        return None
     by = None if known.person is None else str(known.person)
-    return Evidence("signal", at, by, tuple(sorted(seen)))
+    counts = {name: known.facts.signals[name] for name in condition.signals if name in known.facts.signals}
+    firsts = {name: count.first for name, count in counts.items() if count.count and count.first is not None}
+    for at in sorted(set(firsts.values())):
+        names = tuple(sorted(name for name, first in firsts.items() if first <= at))
+        if len(names) == len(firsts) or _is_met(condition, known.facts, names):
+            return Evidence("signal", at, by, names)
+    return Evidence("signal", known.now, by)
+
+
+def _is_met(condition: Condition, facts: Facts, names: Iterable[str]) -> bool:
+    """Whether these signals alone suffice."""
+    try:
+        return condition.evaluate(msgspec.structs.replace(facts, signals={name: facts.signals[name] for name in names}))
+    except ConditionFailure:
+        return False
 
 
 def counts_for_all_of(definition: StepDefinition | None, enterprise_id: str, why: Evidence) -> str | None:

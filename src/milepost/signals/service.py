@@ -140,7 +140,7 @@ def _complete_for(connection: Connection, context: Context, org_id: str, users: 
         if progress is None or not concerned:
             continue
         outcome = arrived(case.checklist, progress, known, concerned)
-        if outcome.proofs or outcome.failures:
+        if outcome.proofs or outcome.corrections or outcome.failures:
             store_arrival(connection, context, case, outcome, known)
             completed += len(outcome.proofs)
     return completed
