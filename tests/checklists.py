@@ -77,5 +77,12 @@ def marked(step: Step, status: Status) -> Step:
 
 
 def plain_step(step_id: str, **members: Any) -> Step:
-    plain: dict[str, Any] = {"title": "", "description": "", "cta_label": "", "cta_route": "", "status": UP_NEXT, "sort_order": 1}
+    plain: dict[str, Any] = {
+        "title": "",
+        "description": "",
+        "cta_label": "",
+        "cta_route": "",
+        "status": UP_NEXT,
+        "sort_order": 1,
+    }
     return Step(step_id=step_id, **(plain | members))

@@ -79,7 +79,8 @@ def is_generated(definition: StepDefinition, track: Track, roles: Iterable[str],
 def initialized(known: Knowledge, kept: GuidedChecklist | None = None, progress: Progress | None = None) -> Outcome:
     """A new checklist: the track's steps for the user's roles and interests, those already done marked so.
 
-    With `kept`, steps that were completed or skipped before stay so. The same input gives the same checklist.
+    With `kept`, steps that were completed or skipped before stay so, and so does a checklist that was completed. The
+    same input gives the same checklist.
     """
     before = {step.step_id: step for step in steps_of(kept) if step.status in DONE}
     steps = []
@@ -94,6 +95,7 @@ def initialized(known: Knowledge, kept: GuidedChecklist | None = None, progress:
         product_interests=list(known.interests),
         steps=steps,
         computed_at=known.now,
+        completed_at=UNSET if kept is None else kept.completed_at,
     )
     return _evaluated(checklist, evidence, known)
 
