@@ -193,8 +193,8 @@ class Model:
             self.shared[place, name] = replace(why, shared=True)
 
     def move(self, person: Person, name: str, target: str, *, admin: bool, stale: bool) -> str:
-        """The name of the problem with which a move is refused, or '' where it is accepted."""
-        refusal = self._refusal(person, name, target, admin=admin, stale=stale)
+        """Move a step; answers the name of the problem with which that is refused, or ''."""
+        refusal = self.refusal(person, name, target, admin=admin, stale=stale)
         if refusal or self.shown(person)[name].status == target:
             return refusal
         steps = self.steps(person)
@@ -209,7 +209,8 @@ class Model:
         self.write(person, steps)
         return ""
 
-    def _refusal(self, person: Person, name: str, target: str, *, admin: bool, stale: bool) -> str:  # noqa: PLR0911 - one line for each problem
+    def refusal(self, person: Person, name: str, target: str, *, admin: bool, stale: bool) -> str:  # noqa: PLR0911 - one line for each problem
+        """The name of the problem with which a move is refused, or ''."""
         if stale:
             return "precondition_failed"
         if not person.has_checklist:

@@ -79,8 +79,11 @@ class Case(msgspec.Struct, frozen=True):
 def open_case(connection: Connection, context: Context, action: Action, user_id: str, org_id: str) -> Case:
     """Ask the policy, and see that the organization exists. Who will write holds the user's row from here on."""
     if action is Action.WRITE_PROPERTIES:
-        people.add(connection, {name: context.new_id() for name in {user_id, context.caller.user_id} if name})
+        caller_id = context.caller.user_id or ""
+        people.add(connection, {user_id: context.new_id()})
         people.hold(connection, [user_id])
+        if caller_id not in {"", user_id}:
+            people.add(connection, {caller_id: context.new_id()})
     return _admitted(connection, context, action, user_id, org_id)
 
 

@@ -23,14 +23,15 @@ def _hold(dialect: str) -> Executable:
         select(people.c.user_id)
         .join(held, held.c.user_id == people.c.user_id)
         .order_by(people.c.user_id)
-        .with_for_update(of=people)
+        .with_for_update(key_share=True, of=people)
     )
 
 
 def hold(connection: Connection, user_ids: Sequence[str]) -> None:
     """Make whoever else is about to change what depends on these users' signals wait until this transaction ends.
 
-    SQLite has one writer at a time anyway.
+    SQLite has one writer at a time anyway. PostgreSQL gives a transaction its number when it has the lock, where an
+    update would take one before it waits: so the journal has the events of one user in the order they happened.
     """
     if user_ids and connection.dialect.name == "postgresql":
         connection.execute(_hold(connection.dialect.name), {"held": as_rows([one] for one in user_ids)})
