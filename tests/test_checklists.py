@@ -470,6 +470,20 @@ class TestSteps:
         assert other.read(**{"If-None-Match": before}).status_code == 200
         assert statuses(world.another("owner").initialize())["billing"] == "COMPLETED"
 
+    def test_the_etag_changes_when_a_step_is_done_for_all_by_somebody_else_than_before(self, world: Onboarding) -> None:
+        one, other, reader = (world.another("owner") for _ in range(3))
+        for each in (one, other, reader):
+            each.initialize()
+        one.complete("billing")
+        before = reader.read()
+        accepted(one.move("billing", "UP_NEXT", world.platform))
+
+        other.complete("billing")
+
+        after = reader.read()
+        assert after.json() != before.json()
+        assert after.headers["etag"] != before.headers["etag"]
+
     def test_a_step_done_for_an_enterprise_is_not_done_for_another(self, world: Onboarding) -> None:
         one, other = world.another("owner"), world.another("owner")
         south = fresh("enterprise")

@@ -1,7 +1,7 @@
 """ETags and the conditions that requests put on them (RFC 9110, sections 8.8.3 and 13)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2s
 
 import msgspec
@@ -62,16 +62,20 @@ def _tags(header: str, value: str | None) -> Tags | None:
 
 
 def opaque_tag(
-    version: int, roles: Sequence[str] | None, shared: Sequence[str] = (), language: str | None = None
+    version: int,
+    roles: Sequence[str] | None,
+    shared: Mapping[str, object] | None = None,
+    language: str | None = None,
 ) -> str:
     """What stands between the quotes of a record's ETag: its version, and what else its answer depends on.
 
-    A role given or taken changes what a GET answers, and so do the steps that somebody did for all (`shared`), and the
-    `language` where it is not the checklist's own: they change the tag. A write is measured by the version.
+    A role given or taken changes what a GET answers, and so do the steps that somebody did for all, when and by whom
+    (`shared`, by step id), and the `language` where it is not the checklist's own: they change the tag. A write is
+    measured by the version.
     """
     if roles is None and language is None:
         return f"{version:x}"
-    depends = [roles, shared] if language is None else [roles, shared, language]
+    depends = [roles, shared or {}] if language is None else [roles, shared or {}, language]
     return f"{version:x}.{blake2s(msgspec.json.encode(depends), digest_size=8).hexdigest()}"
 
 

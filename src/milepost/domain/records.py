@@ -27,15 +27,15 @@ T = TypeVar("T", UserProperties, GuidedChecklist, FirstLoginState, Step)
 class Record(msgspec.Struct, frozen=True):
     """A stored record. `version` is its `modifiedDate` in microseconds since 1970; it grows with every write.
 
-    `progress` is there where the server made the checklist, and `wording` has the texts of its catalog. `shared` names
-    the steps that are shown as completed because somebody else did them for all; they become the record's own with its
+    `progress` is there where the server made the checklist, and `wording` has the texts of its catalog. `shared` has,
+    by step id, what is shown as completed because somebody else did it for all; that becomes the record's own with its
     next write.
     """
 
     properties: UserProperties
     version: int
     progress: Progress | None = None
-    shared: tuple[str, ...] = ()
+    shared: Mapping[str, Evidence] = {}
     wording: Wording | None = None
 
 
@@ -156,14 +156,16 @@ def with_shared(record: Record, done: Mapping[str, Evidence]) -> Record:
     checklist = record.properties.guided_checklist
     if checklist is UNSET or checklist.steps is UNSET or record.progress is None:
         return record
-    mine = tuple(
-        step.step_id for step in checklist.steps if step.step_id in done and step.status is not Status.COMPLETED
-    )
+    mine = {
+        step.step_id: done[step.step_id]
+        for step in checklist.steps
+        if step.step_id in done and step.status is not Status.COMPLETED
+    }
     if not mine:
         return record
-    steps = [completed(step, done[step.step_id]) if step.step_id in mine else step for step in checklist.steps]
+    steps = [completed(step, mine[step.step_id]) if step.step_id in mine else step for step in checklist.steps]
     checklist = msgspec.structs.replace(checklist, steps=steps)
-    evidence = {**record.progress.evidence, **{step_id: done[step_id] for step_id in mine}}
+    evidence = {**record.progress.evidence, **mine}
     return msgspec.structs.replace(
         record,
         properties=msgspec.structs.replace(record.properties, guided_checklist=checklist),
