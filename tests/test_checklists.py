@@ -429,6 +429,16 @@ class TestSteps:
 
         assert "completedAt" not in reset["guidedChecklist"]["steps"][0]
 
+    def test_a_reset_takes_back_what_was_done_for_all_whatever_the_catalog_has_become(self, world: Onboarding) -> None:
+        world.make_member(None, "owner")
+        world.initialize()
+        world.complete("billing")
+        world.publish({"name": "Next", "steps": [definition("billing", 40, roles=["owner"])]})
+
+        accepted(world.move("billing", "UP_NEXT", world.platform))
+
+        assert world.statuses()["billing"] == "UP_NEXT"
+
     def test_a_step_can_be_skipped_and_taken_up_again(self, world: Onboarding) -> None:
         world.initialize()
 

@@ -13,7 +13,7 @@ from milepost.checklists import queries
 from milepost.checklists.service import Case, open_case, saved, share
 from milepost.directory.service import Context
 from milepost.domain import preconditions
-from milepost.domain.catalog import Scope, StepDefinition
+from milepost.domain.catalog import StepDefinition
 from milepost.domain.checklists import steps_of, with_completed_at
 from milepost.domain.contract import Status, Step
 from milepost.domain.preconditions import Preconditions
@@ -95,9 +95,10 @@ def _with_evidence(
         by = None if after.completed_by is UNSET else str(after.completed_by)
         evidence[after.step_id] = Evidence("person", after.completed_at, by)
         share(connection, case.org_id, progress.enterprise_id, definition, evidence[after.step_id])
-    elif before.status is Status.COMPLETED and definition is not None and definition.scope is not Scope.USER:
-        place = progress.enterprise_id if definition.scope is Scope.ENTERPRISE else ""
-        queries.unshare(connection, case.org_id, place, after.step_id)
+    elif before.status is Status.COMPLETED:
+        # Whatever scope it has by now: it may have had another when it was done for all.
+        for place in sorted({"", progress.enterprise_id}):
+            queries.unshare(connection, case.org_id, place, after.step_id)
     return msgspec.structs.replace(progress, evidence=evidence)
 
 
