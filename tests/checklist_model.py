@@ -45,10 +45,12 @@ class Signal:
 
 @dataclass(frozen=True)
 class Why:
-    """Why a step is completed: by a signal since a minute, or (None) by a person; `shared`: for all, by somebody."""
+    """Why a step is completed: by a signal since a minute, or by a person's `n`th move; `shared`: for all."""
 
+    by: str
     minute: int | None = None
     signal: str = ""
+    n: int = 0
     shared: bool = False
 
 
@@ -129,7 +131,7 @@ class Model:
             return None
         name, needed = spec.proof
         minutes = self.counted(person, name)
-        return Why(min(minutes), name) if len(minutes) >= needed else None
+        return Why(person.name, min(minutes), name) if len(minutes) >= needed else None
 
     # What changes.
 
@@ -198,7 +200,7 @@ class Model:
         if refusal or self.shown(person)[name].status == target:
             return refusal
         steps = self.steps(person)
-        before, why = steps[name], Why() if target == "COMPLETED" else None
+        before, why = steps[name], Why(person.name, n=person.writes) if target == "COMPLETED" else None
         steps[name] = replace(before, status=target, why=why)
         if why:
             self.share(person, name, why)
