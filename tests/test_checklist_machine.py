@@ -17,9 +17,6 @@ from tests.checklist_model import Catalog, Kept, Model, Person, Signal, Spec
 from tests.conftest import Service
 from tests.test_checklists import definition
 
-ROLE_CHANGE_BRINGS_STEPS = False
-"""Whether a member who gains a role has its steps at once, without a refresh."""
-
 ALL = frozenset({"dispatcher", "owner"})
 DISPATCHER, OWNER = frozenset({"dispatcher"}), frozenset({"owner"})
 FIRST: Catalog = {
@@ -205,7 +202,7 @@ class Machine(RuleBasedStateMachine):
         gained = roles - person.roles
         person.roles = set(roles)
         person.been_in |= within
-        if ROLE_CHANGE_BRINGS_STEPS and gained and person.has_checklist:
+        if gained and person.has_checklist:
             self.model.refresh(person, None)
 
     @rule(

@@ -130,7 +130,7 @@ def test_a_catalog_of_one_language_is_read_in_that(header: str | None) -> None:
 
 @given(st.lists(st.sampled_from(LANGUAGES), min_size=2, max_size=2, unique=True), st.none() | st.just(["owner"]))
 def test_the_tag_changes_with_the_language(languages: list[str], roles: list[str] | None) -> None:
-    tags = {opaque_tag(7, roles, (), language) for language in (*languages, None)}
+    tags = {opaque_tag(7, roles, None, language) for language in (*languages, None)}
 
     assert len(tags) == 3
     assert {tag.partition(".")[0] for tag in tags} == {"7"}

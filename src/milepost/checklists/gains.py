@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from milepost.checklists.service import made_checklists, stored
 from milepost.directory.memberships import Holding
 from milepost.directory.service import Context
-from milepost.domain.checklists import refreshed, steps_of
+from milepost.domain.checklists import refreshed
 from milepost.store import people
 
 
@@ -21,6 +21,5 @@ def bring_steps(connection: Connection, context: Context, gained: Sequence[Holdi
         people.hold(connection, sorted(users))
         for case, known in made_checklists(connection, context, org_id, sorted(users)):
             outcome = refreshed(case.checklist, case.progress, known)
-            if list(steps_of(outcome.checklist)) != list(steps_of(case.checklist)):
-                because = {"rolesGained": users[case.user_id]}
-                stored(connection, context, case, outcome, known, ("checklist.refreshed", because))
+            because = {"rolesGained": users[case.user_id]}
+            stored(connection, context, case, outcome, known, ("checklist.refreshed", because))
