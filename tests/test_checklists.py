@@ -507,6 +507,29 @@ class TestSteps:
         assert other.statuses()["depot"] == "UP_NEXT"
         assert statuses(world.another("owner").initialize())["depot"] == "COMPLETED"
 
+    def test_what_was_done_for_an_enterprise_goes_with_it_and_does_not_come_back(self, world: Onboarding) -> None:
+        world.publish({"name": "Short", "steps": [definition("sign", scope="enterprise")]})
+        enterprise = f"/organizations/{world.org_id}/enterprises/{world.enterprise_id}"
+        world.initialize()
+        world.complete("sign")
+
+        world.platform.delete(BASE + enterprise)
+        world.put(enterprise, {"name": "North again"})
+
+        assert statuses(world.another("dispatcher").initialize()) == {"sign": "UP_NEXT"}
+
+    def test_nothing_is_done_for_all_of_an_enterprise_that_is_gone(self, world: Onboarding) -> None:
+        world.publish({"name": "Short", "steps": [definition("sign", scope="enterprise")]})
+        enterprise = f"/organizations/{world.org_id}/enterprises/{world.enterprise_id}"
+        world.initialize()
+        world.platform.delete(BASE + enterprise)
+
+        world.complete("sign")
+        world.put(enterprise, {"name": "North again"})
+
+        assert world.statuses() == {"sign": "COMPLETED"}
+        assert statuses(world.another("dispatcher").initialize()) == {"sign": "UP_NEXT"}
+
     def test_a_step_that_is_hidden_cannot_be_moved(self, world: Onboarding) -> None:
         world.initialize()
         world.make_member(None)

@@ -11,6 +11,7 @@ from milepost.access import queries as access
 from milepost.access.policy import Action, Target, require
 from milepost.catalogs import queries
 from milepost.catalogs.queries import PLATFORM, Version
+from milepost.directory.queries import hold_organization
 from milepost.directory.service import Context
 from milepost.domain import catalog_files
 from milepost.domain.catalog import Catalog
@@ -50,6 +51,9 @@ def current(connection: Connection, org_id: str) -> Published:
 
 
 def _admit(connection: Connection, context: Context, action: Action, org_id: str) -> None:
+    if action is Action.WRITE_CATALOG and org_id != PLATFORM:
+        # So that the organization is not deleted meanwhile, which would leave the catalog behind.
+        hold_organization(connection, org_id)
     is_admin = org_id != PLATFORM and access.administers(connection, context.caller.user_id, org_id)
     require(context.caller, action, Target(org_id=org_id or None, caller_is_admin=is_admin))
     if org_id != PLATFORM and not access.organization_exists(connection, org_id):

@@ -67,7 +67,14 @@ def keep_directory(connection: Connection, org_id: str) -> None:
 
 
 def share(connection: Connection, org_id: str, enterprise_id: str, step_id: str, evidence: Evidence) -> None:
-    """Keep that a step is done for all of an enterprise ('' for the whole organization)."""
+    """Keep that a step is done for all of an enterprise ('' for the whole organization), unless that is gone."""
+    place = select(organizations.c.org_id).where(organizations.c.org_id == org_id)
+    if enterprise_id:
+        here = (enterprises.c.org_id == organizations.c.org_id) & (enterprises.c.enterprise_id == enterprise_id)
+        place = place.join(enterprises, here)
+    # Held, so that neither is deleted before this is committed, and would leave it behind.
+    if connection.execute(place.with_for_update(read=True, key_share=True)).first() is None:
+        return
     key = {"org_id": org_id, "enterprise_id": enterprise_id, "step_id": step_id}
     upsert(connection, shared_completions, key, {"evidence": msgspec.json.encode(evidence).decode()})
 

@@ -34,6 +34,7 @@ from milepost.store.schema import (
     organizations,
     roles,
     service_keys,
+    shared_completions,
 )
 from milepost.store.tenants import empty_tenant
 
@@ -106,7 +107,8 @@ def put_enterprise(connection: Connection, entry: Enterprise) -> None:
 def delete_enterprise(connection: Connection, enterprise_id: str, at: int) -> int:
     """Delete an enterprise; answers how many memberships were limited to it alone, which end with their roles.
 
-    Were such a membership only to lose its enterprise, it would be one of the whole organization.
+    Were such a membership only to lose its enterprise, it would be one of the whole organization. What was done for
+    all of the enterprise goes with it; its signals stay, since they count for the organization too.
     """
     here = member_enterprises.alias("here")
     limited = select(here.c.user_id, here.c.org_id).where(
@@ -125,6 +127,8 @@ def delete_enterprise(connection: Connection, enterprise_id: str, at: int) -> in
         ended = connection.execute(gone).rowcount
     _end_enterprises(connection, at, member_enterprises.c.enterprise_id == enterprise_id)
     connection.execute(delete(enterprises).where(enterprises.c.enterprise_id == enterprise_id))
+    # Last, because whoever completes a step for all holds the enterprise's row until it is done.
+    connection.execute(delete(shared_completions).where(shared_completions.c.enterprise_id == enterprise_id))
     return ended
 
 

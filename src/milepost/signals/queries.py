@@ -56,10 +56,14 @@ def _known_places(dialect: str) -> Executable:
             (enterprises.c.org_id == asked.c.org_id) & (enterprises.c.enterprise_id == asked.c.enterprise_id),
         )
         .where(or_(asked.c.enterprise_id == literal_column("''"), enterprises.c.enterprise_id.is_not(None)))
+        .with_for_update(read=True, key_share=True, of=organizations)
     )
 
 
 def known_places(connection: Connection, places: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of the (organization, enterprise or '') that exist, the enterprise within the organization."""
+    """Those of the (organization, enterprise or '') that exist, the enterprise within the organization.
+
+    None of the organizations is deleted before the transaction ends.
+    """
     found = connection.execute(_known_places(connection.dialect.name), {"places": as_rows(sorted(places))})
     return {(row.org_id, row.enterprise_id) for row in found}
