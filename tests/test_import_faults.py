@@ -10,7 +10,19 @@ from milepost.cli import importing
 from milepost.transfer.lines import MAX_LINE
 from tests.arrange import checklist, record, step
 from tests.command import Command, ready
-from tests.ndjson import DATA, DIRECTORY, ONLY_SQLITE, as_text, home_record, on, organizations, stored
+from tests.ndjson import (
+    DATA,
+    DIRECTORY,
+    ONBOARDING,
+    ONLY_SQLITE,
+    Json,
+    as_text,
+    catalog,
+    home_record,
+    on,
+    organizations,
+    stored,
+)
 
 
 @pytest.fixture
@@ -74,6 +86,102 @@ BAD_LINES = {
         json.dumps(DIRECTORY[-1] | {"until": "2999-01-01T00:00:00Z"}),
         "/until: must lie after since, and not in the future",
     ),
+}
+CATALOG: Json = {"kind": "catalog", "orgId": "acme", "version": 3, "catalog": catalog("a")}
+SIGNAL, _, SHARED, _ = ONBOARDING
+RECORD: Json = {"kind": "record", "orgId": "acme", "properties": record("x", guidedChecklist=checklist(step("a")))}
+BAD_LINES |= {
+    what: (json.dumps(line), expected)
+    for what, line, expected in [
+        (
+            "a catalog whose condition does not compile",
+            CATALOG | {"catalog": catalog("a", completeWhen="signals['a'].count >")},
+            "/catalog/steps/0/completeWhen: ",
+        ),
+        (
+            "a catalog that has a step twice",
+            CATALOG | {"catalog": catalog("a", "a")},
+            "/catalog/steps/1/stepId: a is already the stepId of step 1",
+        ),
+        (
+            "a catalog that breaks its schema",
+            CATALOG | {"catalog": catalog("a", sortOrder="first")},
+            "/catalog/steps/0/sortOrder: must be an integer",
+        ),
+        ("a catalog without a version", CATALOG | {"version": 0}, "/version: must be an integer at least 1"),
+        (
+            "a catalog of no organization",
+            CATALOG | {"orgId": "nowhere"},
+            "/orgId: names no organization",
+        ),
+        (
+            "a version that says something else",
+            CATALOG | {"version": 1},
+            "/version: is published already and says something else",
+        ),
+        (
+            "a catalog from the future",
+            CATALOG | {"publishedAt": "2999-01-01T00:00:00Z"},
+            "/publishedAt: must not lie in the future",
+        ),
+        ("a signal of no organization", SIGNAL | {"orgId": "nowhere"}, "/orgId: names no organization"),
+        (
+            "a signal for everyone by mistake",
+            SIGNAL | {"subject": ""},
+            "/subject: must be a string of length at least 1",
+        ),
+        (
+            "a signal from the future",
+            SIGNAL | {"time": "2999-01-01T00:00:00Z"},
+            "/time: must not lie in the future",
+        ),
+        (
+            "a signal before all years",
+            SIGNAL | {"time": "0001-01-01T00:00:00+01:00"},
+            "/time: must lie in the years 1 to 9999 in UTC",
+        ),
+        ("a step done for no organization", SHARED | {"orgId": "nowhere"}, "/orgId: names no organization"),
+        (
+            "a step done for a foreign enterprise",
+            SHARED | {"enterpriseId": "south"},
+            "/enterpriseId: is no enterprise of this organization",
+        ),
+        (
+            "evidence by somebody without a uuid",
+            SHARED | {"evidence": {"how": "person", "at": "2025-01-01T00:00:00Z", "by": "ada"}},
+            "/evidence/by: must be",
+        ),
+        (
+            "progress of a version that is not there",
+            RECORD | {"progress": {"orgId": "acme", "version": 9}},
+            "/progress/version: names no version of the catalog",
+        ),
+        (
+            "progress of another organization's catalog",
+            RECORD | {"progress": {"orgId": "zenith", "version": 1}},
+            "/progress/orgId: must be the record's orgId",
+        ),
+        (
+            "progress beside a home record",
+            home_record("x", guidedChecklist=checklist(step("a"))) | {"progress": {"version": 1}},
+            "/progress: stands only beside the guidedChecklist of an organization",
+        ),
+        (
+            "progress with unknown members",
+            RECORD | {"progress": {"version": 1, "evidense": {}}},
+            "/progress/evidense: is not a known member",
+        ),
+        (
+            "evidence without a time",
+            RECORD | {"progress": {"version": 1, "evidence": {"a": {"how": "person"}}}},
+            "/progress/evidence/a/at: is required",
+        ),
+        (
+            "evidence from the future",
+            RECORD | {"progress": {"version": 1, "evidence": {"a": {"how": "person", "at": "2999-01-01T00:00:00Z"}}}},
+            "/progress/evidence/a/at: must not lie in the future",
+        ),
+    ]
 }
 
 

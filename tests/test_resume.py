@@ -11,7 +11,7 @@ from milepost.cli import importing
 from milepost.directory.service import Context
 from milepost.store.database import Database, Unavailable
 from milepost.transfer import service
-from milepost.transfer.service import Bad, Numbered
+from milepost.transfer.left_out import Bad, Numbered
 from tests.command import Command, ready
 from tests.ndjson import DATA, ONLY_SQLITE, as_text, on, organizations
 

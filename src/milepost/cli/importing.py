@@ -14,8 +14,8 @@ from milepost.domain.contract import UserProperties
 from milepost.edge import new_id, now
 from milepost.store.database import Database
 from milepost.transfer import service
+from milepost.transfer.left_out import Bad, Numbered
 from milepost.transfer.lines import MAX_LINE, Line
-from milepost.transfer.service import Bad, Numbered
 
 CHUNK_LINES = 1_000
 CHUNK_BYTES = 8 * 1024 * 1024

@@ -32,12 +32,25 @@ NAMES = {
     "organization": ("organization", "organizations"),
     "enterprise": ("enterprise", "enterprises"),
     "role": ("role", "roles"),
+    "catalog": ("catalog version", "catalog versions"),
     "person": ("person", "people"),
     "member": ("member", "members"),
     "past": ("past membership", "past memberships"),
+    "signal": ("signal", "signals"),
+    "shared": ("step done for all", "steps done for all"),
     "record": ("record", "records"),
 }
-TABLES = ("organizations", "enterprises", "roles", "people", "members", "properties")
+TABLES = (
+    "organizations",
+    "enterprises",
+    "roles",
+    "catalogs",
+    "people",
+    "members",
+    "signals",
+    "shared_completions",
+    "properties",
+)
 
 
 def import_(
@@ -106,7 +119,7 @@ def export_(
     resume: Annotated[bool, typer.Option("--resume", help="Complete a file that was interrupted.")] = False,
     database: DatabaseOption = None,
 ) -> None:
-    """Export organizations, enterprises, roles, people, members and records, one JSON object a line.
+    """Export the directory, catalogs, signals and records, one JSON object a line.
 
     Service keys and the journal are not part of it. A new file can be read by its owner alone.
     """

@@ -19,6 +19,7 @@ __all__ = [
     "CatalogFault",
     "CatalogFile",
     "CatalogInvalid",
+    "broken",
     "digest",
     "dump",
     "examine",
@@ -128,20 +129,33 @@ def _placed(document: Document, fault: Fault) -> CatalogFault:
     return document.fault(pointer, detail, at_name=detail.startswith("is not a known member"))
 
 
-def _condition_faults(document: Document, catalog: Catalog) -> Iterator[CatalogFault]:
+def broken(catalog: Catalog) -> Iterator[Fault]:
+    """What is wrong with a catalog that came in no file of its own, as far as its type does not see to it."""
+    yield from islice(broken_rules(catalog), MAX_FAULTS)
+    for pointer, error in _broken_conditions(catalog):
+        yield Fault(_told(error), pointer=pointer)
+
+
+def _broken_conditions(catalog: Catalog) -> Iterator[tuple[str, ConditionError]]:
     for index, step in enumerate(catalog.steps):
-        if step.complete_when is UNSET:
-            continue
-        try:
-            compile_condition(step.complete_when)
-        except ConditionError as error:
-            pointer = f"/steps/{index}/completeWhen"
-            place = document.place_within(pointer, error.line, error.column)
-            if place is None:
-                told = f"{error.detail} (line {error.line}, character {error.column} of the condition)"
-                yield document.fault(pointer, told)
-            else:
-                yield CatalogFault(*place, pointer, error.detail)
+        if step.complete_when is not UNSET:
+            try:
+                compile_condition(step.complete_when)
+            except ConditionError as error:
+                yield f"/steps/{index}/completeWhen", error
+
+
+def _told(error: ConditionError) -> str:
+    return f"{error.detail} (line {error.line}, character {error.column} of the condition)"
+
+
+def _condition_faults(document: Document, catalog: Catalog) -> Iterator[CatalogFault]:
+    for pointer, error in _broken_conditions(catalog):
+        place = document.place_within(pointer, error.line, error.column)
+        if place is None:
+            yield document.fault(pointer, _told(error))
+        else:
+            yield CatalogFault(*place, pointer, error.detail)
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode

@@ -1,15 +1,20 @@
 """The lines of an export: one JSON object each, told apart by `kind`, in the order in which they can be imported."""
 
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from milepost.domain.contract import Identifier, Time, UserProperties
+from milepost.domain.catalog import Catalog
+from milepost.domain.catalog_files import broken
+from milepost.domain.contract import NO_CONTROLS, Identifier, Time, UserProperties
 from milepost.domain.directory import Ids, Name
-from milepost.domain.json_text import Reader, parse
-from milepost.domain.records import microseconds
+from milepost.domain.json_text import Reader, json_pointer, parse
+from milepost.domain.progress import Evidence, Progress
+from milepost.domain.records import CLOCK_SKEW, microseconds
 from milepost.problems import BODY_TOO_LARGE, INVALID_BODY, Fault, Problem
 
 Key = tuple[str | int, ...]
@@ -18,12 +23,48 @@ Key = tuple[str | int, ...]
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of the longest line that is read."""
 
+MAX_VERSION = 10**9
+"""The highest number of a catalog's version that is read; it leaves room for those published later."""
+
+CatalogOwner = Annotated[str, Meta(max_length=255, pattern=NO_CONTROLS.replace("+$", "*$"))]
+"""An organization's id, or '' for the platform."""
+
+Publisher = Annotated[str, Meta(min_length=1, max_length=300, pattern=NO_CONTROLS)]
+
 
 class _Line(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """What all lines have in common. (msgspec's tags would serve too, but then it tells only the first fault.)"""
 
+    TIMES: ClassVar[tuple[str, ...]] = ()
+    """Its fields with a time."""
+
+    ARE_PAST: ClassVar[bool] = False
+    """Whether none of these times may lie in the future."""
+
     def key(self) -> Key:
         raise NotImplementedError
+
+    def faults(self, now: datetime) -> Iterator[Fault]:
+        """What breaks a rule that its type does not know. Its times are put in UTC by this."""
+        yield from _time_faults(self, self.TIMES, latest=now + CLOCK_SKEW if self.ARE_PAST else None)
+
+
+def _time_faults(
+    part: msgspec.Struct, names: Iterable[str], place: Sequence[str] = (), latest: datetime | None = None
+) -> Iterator[Fault]:
+    for name in names:
+        time = getattr(part, name)
+        if time is UNSET:
+            continue
+        shown = part.__struct_encode_fields__[part.__struct_fields__.index(name)]
+        pointer = json_pointer((*place, shown))
+        try:
+            setattr(part, name, time if time.tzinfo is UTC else time.astimezone(UTC))
+        except OverflowError:
+            yield Fault("must lie in the years 1 to 9999 in UTC", pointer=pointer)
+        else:
+            if latest is not None and time > latest:
+                yield Fault("must not lie in the future", pointer=pointer)
 
 
 class OrganizationLine(_Line, kw_only=True):
@@ -56,6 +97,29 @@ class RoleLine(_Line, kw_only=True):
         return (self.org_id, self.role)
 
 
+class CatalogLine(_Line, kw_only=True):
+    """A published version of a catalog; without `orgId`, of the platform's."""
+
+    TIMES = ("published_at",)
+    ARE_PAST = True
+
+    kind: Literal["catalog"] = "catalog"
+    org_id: Identifier | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=MAX_VERSION)]
+    current: bool = False
+    published_at: Time | UnsetType = UNSET
+    publisher: Publisher | UnsetType = UNSET
+    catalog: Catalog
+
+    def key(self) -> Key:
+        return (self.org_id or "", self.version)
+
+    def faults(self, now: datetime) -> Iterator[Fault]:
+        yield from super().faults(now)
+        for fault in broken(self.catalog):
+            yield Fault(fault.detail, pointer=f"/catalog{fault.pointer}")
+
+
 class PersonLine(_Line, kw_only=True):
     """A user's internal uuid, which `completedBy` in the records carries."""
 
@@ -68,6 +132,8 @@ class PersonLine(_Line, kw_only=True):
 
 
 class MemberLine(_Line, kw_only=True):
+    TIMES = ("since",)
+
     kind: Literal["member"] = "member"
     org_id: Identifier
     user_id: Identifier
@@ -82,6 +148,8 @@ class MemberLine(_Line, kw_only=True):
 class PastLine(_Line, kw_only=True):
     """A membership of an enterprise that has ended. The organization and the enterprise may be gone."""
 
+    TIMES = ("since", "until")
+
     kind: Literal["past"] = "past"
     org_id: Identifier
     user_id: Identifier
@@ -93,26 +161,123 @@ class PastLine(_Line, kw_only=True):
         return (self.user_id, self.org_id, self.enterprise_id, microseconds(self.since))
 
 
+class SignalLine(_Line, kw_only=True):
+    """A fact that was reported; without `subject` it counts for everyone. The enterprise may be gone."""
+
+    TIMES = ("time", "received")
+    ARE_PAST = True
+
+    kind: Literal["signal"] = "signal"
+    org_id: Identifier
+    enterprise_id: Identifier | UnsetType = UNSET
+    subject: Identifier | UnsetType = UNSET
+    source: Identifier
+    id: Identifier
+    type: Identifier
+    time: Time | UnsetType = UNSET
+    received: Time | UnsetType = UNSET
+
+    def key(self) -> Key:
+        return (self.subject or "", self.org_id, self.source, self.id)
+
+
+class EvidenceEntry(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """By what a step was completed, as `domain/progress.py` says it, read strictly."""
+
+    TIMES: ClassVar[tuple[str, ...]] = ("at",)
+
+    how: Literal["signal", "person"]
+    at: Time
+    by: UUID | None = None
+    signals: list[Identifier] = []
+    shared: bool = False
+
+    def evidence(self) -> Evidence:
+        by = None if self.by is None else str(self.by)
+        return Evidence(self.how, self.at, by, tuple(self.signals), self.shared)
+
+
+class ProgressEntry(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """What is kept beside a checklist that the server made, as `domain/progress.py` says it, read strictly.
+
+    The enterprise may be gone, and evidence may be of steps that the catalog has lost.
+    """
+
+    org_id: CatalogOwner = ""
+    version: Annotated[int, Meta(ge=1, le=MAX_VERSION)]
+    enterprise_id: Identifier | UnsetType = UNSET
+    evidence: dict[Identifier, EvidenceEntry] = {}
+
+    def progress(self) -> Progress:
+        evidence = {step_id: entry.evidence() for step_id, entry in self.evidence.items()}
+        return Progress(self.org_id, self.version, self.enterprise_id or "", evidence)
+
+
+class SharedLine(_Line, kw_only=True):
+    """A step that somebody has done for all of an enterprise; without `enterpriseId`, of the whole organization."""
+
+    kind: Literal["shared"] = "shared"
+    org_id: Identifier
+    enterprise_id: Identifier | UnsetType = UNSET
+    step_id: Identifier
+    evidence: EvidenceEntry
+
+    def key(self) -> Key:
+        return (self.org_id, self.enterprise_id or "", self.step_id)
+
+    def faults(self, now: datetime) -> Iterator[Fault]:
+        yield from _time_faults(self.evidence, EvidenceEntry.TIMES, ("evidence",), now + CLOCK_SKEW)
+
+
 class RecordLine(_Line, kw_only=True):
-    """A user's properties under an organization; without `orgId`, the home record."""
+    """A user's properties under an organization; without `orgId`, the home record.
+
+    `progress` is there where the server made the checklist.
+    """
 
     kind: Literal["record"] = "record"
     org_id: Identifier | UnsetType = UNSET
     properties: UserProperties
+    progress: ProgressEntry | UnsetType = UNSET
 
     def key(self) -> Key:
         return (self.properties.user_id, self.org_id or "")
 
+    def faults(self, now: datetime) -> Iterator[Fault]:
+        if self.progress is UNSET:
+            return
+        if self.org_id is UNSET or self.properties.guided_checklist is UNSET:
+            yield Fault("stands only beside the guidedChecklist of an organization", pointer="/progress")
+        elif self.progress.org_id not in {"", self.org_id}:
+            yield Fault("must be the record's orgId, or empty for the platform's catalog", pointer="/progress/orgId")
+        for step_id, entry in self.progress.evidence.items():
+            place = ("progress", "evidence", step_id)
+            yield from _time_faults(entry, EvidenceEntry.TIMES, place, now + CLOCK_SKEW)
 
-Line = OrganizationLine | EnterpriseLine | RoleLine | PersonLine | MemberLine | PastLine | RecordLine
+
+Line = (
+    OrganizationLine
+    | EnterpriseLine
+    | RoleLine
+    | CatalogLine
+    | PersonLine
+    | MemberLine
+    | PastLine
+    | SignalLine
+    | SharedLine
+    | RecordLine
+)
 
 READERS: dict[str, Reader[Any]] = {
     "organization": Reader(OrganizationLine),
     "enterprise": Reader(EnterpriseLine),
     "role": Reader(RoleLine),
+    "catalog": Reader(CatalogLine),
     "person": Reader(PersonLine),
     "member": Reader(MemberLine),
     "past": Reader(PastLine),
+    "signal": Reader(SignalLine),
+    "shared": Reader(SharedLine),
     "record": Reader(RecordLine),
 }
 KINDS = tuple(READERS)
@@ -124,7 +289,6 @@ class _Kind(msgspec.Struct):
 
 
 _kind = msgspec.json.Decoder(_Kind).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def read(text: bytes) -> Line:
@@ -149,23 +313,3 @@ def read(text: bytes) -> Line:
         )
     line: Line = READERS[kind].read(text)
     return line
-
-
-def written(line: Line) -> bytes:
-    """The line as text, ended by a line feed."""
-    return _encode(line) + b"\n"
-
-
-def record_written(org_id: str, body: str) -> bytes:
-    """A record's line, from its stored text.
-
-    That text may hold line feeds between the values of `attributes`. No string can hold one unescaped, so all of
-    them become spaces, and every value stays as it was sent.
-    """
-    place = {"orgId": org_id} if org_id else {}
-    return _encode({"kind": "record", **place, "properties": msgspec.Raw(single_line(body).encode())}) + b"\n"
-
-
-def single_line(body: str) -> str:
-    """JSON text without line breaks."""
-    return body.replace("\n", " ").replace("\r", " ")

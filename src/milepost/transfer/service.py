@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from itertools import islice
+from typing import Any
 
-import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -14,52 +14,23 @@ from milepost.directory.memberships import Membership
 from milepost.directory.service import Context
 from milepost.domain.contract import UserProperties
 from milepost.domain.directory import Enterprise, Member, Organization, Role
-from milepost.domain.records import Record, changes, checked, microseconds, replaced
+from milepost.domain.json_text import MAX_FAULTS
+from milepost.domain.records import checked, microseconds
 from milepost.journal import queries as journal
-from milepost.problems import INVALID_BODY, ORGANIZATION_NOT_FOUND, Fault, Problem
-from milepost.properties.queries import HOME, Lookup, Save, encode, look_up, save
+from milepost.problems import INVALID_BODY, INVALID_CATALOG, Problem
 from milepost.store import people as internal_ids
 from milepost.store.database import Database, refuses_data
-from milepost.transfer import lines, queries
-from milepost.transfer.lines import KINDS, Key, Line, MemberLine, PastLine, PersonLine, RecordLine
-
-Entry = TypeVar("Entry", bound=Line)
+from milepost.transfer import left_out, lines, queries
+from milepost.transfer.left_out import Bad, Numbered, fault, refused
+from milepost.transfer.lines import KINDS, CatalogLine, Key, Line, MemberLine, PastLine, PersonLine, RecordLine
+from milepost.transfer.onboarding import store_catalogs, store_shared, store_signals
+from milepost.transfer.records import store_records
 
 PAGE = 500
 """How many lines an export reads at a time."""
 
 
-class Bad(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line that was left out, and why: the problem's name and detail, and one entry per fault."""
-
-    line: int
-    name: str
-    detail: str
-    errors: tuple[Fault, ...] = ()
-
-
-class Numbered(NamedTuple, Generic[Entry]):
-    """A line that was read, and its number in the file."""
-
-    number: int
-    entry: Entry
-
-
 Store = Callable[[Connection, Sequence[Numbered[Any]], Context], list[Bad]]
-
-
-def _bad(number: int, problem: Problem, place: str = "") -> Bad:
-    faults = (
-        Fault(fault.detail, pointer=None if fault.pointer is None else place + fault.pointer)
-        for fault in problem.faults
-    )
-    # The text has one line only; which one of the file it is, its number says.
-    detail = problem.detail.replace(" at line 1, column ", " at column ")
-    return Bad(number, problem.kind.name, detail, tuple(faults))
-
-
-def _fault(number: int, detail: str, pointer: str, reason: str) -> Bad:
-    return _bad(number, Problem(INVALID_BODY, detail, [Fault(reason, pointer=pointer)]))
 
 
 def read(
@@ -79,15 +50,23 @@ def read(
         place = ""
         try:
             entry = lines.read(text)
+            _require_sound(entry, now)
             if isinstance(entry, RecordLine):
                 place = "/properties"
                 entry.properties = checked(entry.properties, entry.properties.user_id, now)
                 fit_attributes(entry.properties)
         except Problem as problem:
-            bad.append(_bad(number, problem, place))
+            bad.append(left_out.bad(number, problem, place))
         else:
             good.append(Numbered(number, entry))
     return good, bad
+
+
+def _require_sound(entry: Line, now: datetime) -> None:
+    faults = list(islice(entry.faults(now), MAX_FAULTS))
+    if faults:
+        kind = INVALID_CATALOG if isinstance(entry, CatalogLine) else INVALID_BODY
+        raise Problem(kind, "The line breaks a rule of the contract.", faults)
 
 
 async def import_lines(database: Database, numbered: Sequence[Numbered[Line]], context: Context) -> list[Bad]:
@@ -134,19 +113,10 @@ def _one_by_one(put: Callable[[Connection, Context, Any], object]) -> Store:
             try:
                 put(connection, context, entry)
             except Problem as problem:
-                bad.append(_refused(number, problem))
+                bad.append(refused(number, problem))
         return bad
 
     return store_each
-
-
-def _refused(number: int, problem: Problem) -> Bad:
-    return _no_organization(number) if problem.kind is ORGANIZATION_NOT_FOUND else _bad(number, problem)
-
-
-def _no_organization(number: int) -> Bad:
-    fault = Fault("names no organization; its own line must come before", pointer="/orgId")
-    return Bad(number, ORGANIZATION_NOT_FOUND.name, ORGANIZATION_NOT_FOUND.title, (fault,))
 
 
 def _store_members(connection: Connection, some: Sequence[Numbered[MemberLine]], context: Context) -> list[Bad]:
@@ -157,7 +127,7 @@ def _store_members(connection: Connection, some: Sequence[Numbered[MemberLine]],
         outcomes = directory.put_members(connection, context, [membership for _, membership in asked.values()])
         for (number, _), outcome in zip(asked.values(), outcomes, strict=True):
             if isinstance(outcome, Problem):
-                bad.append(_refused(number, outcome))
+                bad.append(refused(number, outcome))
         asked.clear()
 
     for number, entry in some:
@@ -175,7 +145,7 @@ def _store_people(connection: Connection, some: Sequence[Numbered[PersonLine]], 
     internal_ids.add(connection, given)
     known = queries.person_ids(connection, list(given))
     return [
-        _fault(line.number, "A user's internal id never changes.", "/id", "must be the id that the user has")
+        fault(line.number, "A user's internal id never changes.", "/id", "must be the id that the user has")
         for line in some
         if known[line.entry.user_id] != str(line.entry.id)
     ]
@@ -195,7 +165,7 @@ def _store_past(connection: Connection, some: Sequence[Numbered[PastLine]], cont
             ended.append(past)
         else:
             detail = "The membership has not ended."
-            bad.append(_fault(number, detail, "/until", "must lie after since, and not in the future"))
+            bad.append(fault(number, detail, "/until", "must lie after since, and not in the future"))
     events = [
         journal.Event(
             id=context.new_id(),
@@ -210,75 +180,6 @@ def _store_past(connection: Connection, some: Sequence[Numbered[PastLine]], cont
     ]
     journal.append(connection, events)
     return bad
-
-
-def _store_records(connection: Connection, some: Sequence[Numbered[RecordLine]], context: Context) -> list[Bad]:
-    """Store records as PUT does, all by one statement, and tell the journal of each that changed."""
-    keys = [(line.entry.properties.user_id, line.entry.org_id or HOME) for line in some]
-    situations = look_up(connection, [Lookup(*key, "") for key in keys], for_write=True)
-    before = {key: situation.own for key, situation in zip(keys, situations, strict=True)}
-    after = dict(before)
-    bad, events = [], []
-    new_people: dict[str, str] = {}
-    for (number, entry), key, situation in zip(some, keys, situations, strict=True):
-        if key[1] != HOME and not situation.organization_exists:
-            bad.append(_no_organization(number))
-            continue
-        record = imported(after[key], entry.properties, context.now)
-        if record is after[key]:
-            continue
-        events.append(_import_event(context, key, after[key], record))
-        after[key] = record
-        if situation.person is None:
-            new_people.setdefault(key[0], context.new_id())
-    saves = [
-        Save(*key, encode(record.properties).decode(), record.version, _version(before[key]))
-        for key, record in after.items()
-        if record is not None and record is not before[key]
-    ]
-    save(connection, saves)
-    internal_ids.add(connection, new_people)
-    journal.append(connection, events)
-    return bad
-
-
-def _version(record: Record | None) -> int:
-    return 0 if record is None else record.version
-
-
-def _import_event(context: Context, key: tuple[str, str], before: Record | None, after: Record) -> journal.Event:
-    user_id, org_id = key
-    return journal.Event(
-        id=context.new_id(),
-        at=after.version,
-        actor=context.caller.name,
-        type="properties.imported",
-        user_id=user_id,
-        org_id=org_id,
-        data=changes(before, after),
-    )
-
-
-def imported(previous: Record | None, incoming: UserProperties, now: datetime) -> Record:
-    """The record after an import: as after a PUT, but a new one keeps its `modifiedDate`.
-
-    So an export can be imported elsewhere unharmed, and again without effect: what is stored already stays as it is.
-    """
-    version = microseconds(incoming.modified_date)
-    if previous is not None:
-        return previous if _is_same(previous, incoming) else replaced(previous, incoming, now)
-    if not 0 < version <= microseconds(now):
-        return replaced(None, incoming, now)
-    return Record(incoming, version)
-
-
-def _is_same(stored_already: Record, incoming: UserProperties) -> bool:
-    if stored_already.properties.modified_date != incoming.modified_date:
-        return False
-    one, other = (
-        lines.single_line(encode(properties).decode()) for properties in (stored_already.properties, incoming)
-    )
-    return one == other
 
 
 STORES: dict[str, Store] = {
@@ -297,10 +198,13 @@ STORES: dict[str, Store] = {
             connection, context, line.org_id, line.role, Role(title=line.title, admin=line.admin)
         )
     ),
+    "catalog": store_catalogs,
     "person": _store_people,
     "member": _store_members,
     "past": _store_past,
-    "record": _store_records,
+    "signal": store_signals,
+    "shared": store_shared,
+    "record": store_records,
 }
 
 
