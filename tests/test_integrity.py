@@ -1,17 +1,29 @@
 """What must hold of the data is found out where it does not."""
 
+import json
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, Executable, insert, text, update
 
 from milepost.domain.contract import UserProperties
 from milepost.domain.records import Record, moment
 from milepost.journal.queries import Event, append
 from milepost.properties.queries import HOME, Save, encode, save
 from milepost.store import integrity, versions
-from milepost.store.schema import journal, organizations, people, properties
+from milepost.store.schema import (
+    catalogs,
+    current_catalogs,
+    enterprises,
+    journal,
+    organizations,
+    people,
+    properties,
+    shared_completions,
+    signals,
+)
 from tests.calls import directly
+from tests.ndjson import catalog
 
 VERSION = 1_772_355_600_000_000
 
@@ -82,6 +94,74 @@ def test_a_user_without_an_internal_id(url: str) -> None:
     directly(url, lambda connection: connection.execute(people.delete()))
 
     assert directly(url, integrity.faults) == ["1 records whose user has no internal id"]
+
+
+class TestChecklists:
+    """A record with progress, its catalog, a signal and what was done for all."""
+
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        def fill(connection: Connection) -> None:
+            connection.execute(insert(enterprises), {"enterprise_id": "north", "org_id": "acme", "name": "North"})
+            body = json.dumps(catalog("a"))
+            first = {"version": 1, "body": body, "published": VERSION, "publisher": "user:jane"}
+            connection.execute(insert(catalogs), [first | {"org_id": org_id} for org_id in ("", "acme")])
+            connection.execute(insert(current_catalogs), {"org_id": "acme", "version": 1})
+            signal = {"user_id": "jane", "source": "s", "id": "1", "type": "t", "time": 1, "received": 1}
+            connection.execute(insert(signals), signal | {"org_id": "acme", "enterprise_id": "gone"})
+            done = {"step_id": "a", "evidence": '{"how":"person","at":"2026-03-01T00:00:00Z"}', "org_id": "acme"}
+            connection.execute(insert(shared_completions), [done | {"enterprise_id": name} for name in ("", "north")])
+            progress = '{"orgId":"","version":1,"enterpriseId":"gone","evidence":{}}'
+            connection.execute(update(properties).values(progress=progress))
+
+        directly(url, fill)
+        return url
+
+    def test_data_in_order_has_no_faults(self, url: str) -> None:
+        assert directly(url, integrity.faults) == []
+
+    @pytest.mark.parametrize(
+        ("change", "fault"),
+        [
+            (update(signals).values(org_id="gone"), "1 signals of an organization that does not exist"),
+            (
+                update(catalogs).where(catalogs.c.org_id == "acme").values(org_id="gone"),
+                "1 catalogs of an organization that does not exist",
+            ),
+            (update(current_catalogs).values(version=2), "1 current catalogs that name a version that does not exist"),
+            (update(catalogs).where(catalogs.c.org_id == "").values(body="{"), "1 catalogs that are not sound"),
+            (
+                update(catalogs).where(catalogs.c.org_id == "").values(body=json.dumps(catalog("a", completeWhen="("))),
+                "1 catalogs that are not sound",
+            ),
+            (
+                update(shared_completions).where(shared_completions.c.enterprise_id == "").values(org_id="gone"),
+                "1 steps done for all of an organization that does not exist",
+            ),
+            (
+                enterprises.delete(),
+                "1 steps done for all of an enterprise of another organization or none",
+            ),
+            (
+                update(shared_completions).values(evidence="{}"),
+                "2 steps done for all whose evidence cannot be read",
+            ),
+            (update(properties).values(progress="{"), "1 records whose progress cannot be read"),
+            (
+                update(properties).values(progress='{"orgId":"","version":2}'),
+                "1 records whose progress names a catalog that does not exist",
+            ),
+            (
+                # Jane's record is her home record: the catalog of an organization is not for it.
+                update(properties).values(progress='{"orgId":"acme","version":1}'),
+                "1 records whose progress names a catalog that does not exist",
+            ),
+        ],
+    )
+    def test_what_is_broken_is_found(self, url: str, change: Executable, fault: str) -> None:
+        directly(url, lambda connection: connection.execute(change))
+
+        assert fault in directly(url, integrity.faults)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
