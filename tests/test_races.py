@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
 from milepost.access.policy import Caller
 from milepost.catalogs import service as catalogs
 from milepost.checklists import service as checklists
 from milepost.checklists.gains import bring_steps
+from milepost.checklists.queries import share
 from milepost.checklists.service import Wish
 from milepost.directory import service
 from milepost.directory.service import Context
@@ -20,6 +22,7 @@ from milepost.domain.catalog import Catalog, StepDefinition
 from milepost.domain.cloud_events import CloudEvent
 from milepost.domain.contract import Status, UserProperties
 from milepost.domain.directory import Enterprise, Member, Organization, Role
+from milepost.domain.progress import Evidence
 from milepost.domain.records import Record
 from milepost.domain.tracks import by_memberships
 from milepost.edge import new_id, now
@@ -27,9 +30,13 @@ from milepost.problems import Problem
 from milepost.properties.queries import HOME, Situation
 from milepost.properties.service import Change, Properties, erasing, replacing
 from milepost.settings import Settings
+from milepost.signals import service as signals
 from milepost.signals.service import report
 from milepost.store import integrity, versions
 from milepost.store.database import Database
+from milepost.transfer.left_out import Numbered
+from milepost.transfer.lines import CatalogLine, EvidenceEntry, Line, SharedLine, SignalLine
+from milepost.transfer.service import store
 from tests.calls import directly
 
 Result = TypeVar("Result")
@@ -175,6 +182,59 @@ def test_an_organization_that_is_deleted_while_a_record_is_stored_under_it(url: 
     async def each(first: Process, second: Process, org_id: str) -> None:
         await first.directory(service.put_organization, org_id, Organization(name="Short-lived"))
         await meet(first.put_record("jane", org_id), second.directory(service.delete_organization, org_id))
+
+    run(url, each)
+
+
+def test_an_organization_that_is_deleted_while_its_onboarding_begins(url: str) -> None:
+    async def each(first: Process, second: Process, org_id: str) -> None:
+        await first.directory(service.put_organization, org_id, Organization(name="Short-lived"))
+        event = CloudEvent(specversion="1.0", id="1", source="/fleet", type="paired", orgid=org_id)
+        await meet(
+            first.directory(signals.report, [event], ""),
+            first.directory(catalogs.publish, org_id, Catalog(name="Onboarding", steps=[])),
+            first.directory(shared_by_hand, org_id, ""),
+            second.directory(service.delete_organization, org_id),
+        )
+
+    run(url, each)
+
+
+def test_an_enterprise_that_is_deleted_while_a_step_is_done_for_all_of_it(url: str) -> None:
+    async def each(first: Process, second: Process, enterprise_id: str) -> None:
+        await first.directory(service.put_enterprise, "acme", enterprise_id, Enterprise(name="South"))
+        await meet(
+            first.directory(shared_by_hand, "acme", enterprise_id),
+            second.directory(service.delete_enterprise, "acme", enterprise_id),
+        )
+
+    run(url, each)
+
+
+def shared_by_hand(connection: Connection, context: Context, org_id: str, enterprise_id: str) -> None:
+    share(connection, org_id, enterprise_id, "a", Evidence("person", context.now, shared=True))
+
+
+def test_what_is_deleted_while_it_is_imported(url: str) -> None:
+    async def each(first: Process, second: Process, org_id: str) -> None:
+        await first.directory(service.put_organization, org_id, Organization(name="Short-lived"))
+        await first.directory(service.put_enterprise, org_id, f"{org_id}-north", Enterprise(name="North"))
+        lines: list[Line] = [
+            CatalogLine(org_id=org_id, version=1, current=True, catalog=Catalog(name="Onboarding", steps=[])),
+            SignalLine(org_id=org_id, source="/fleet", id="1", type="paired"),
+            SharedLine(
+                org_id=org_id,
+                enterprise_id=f"{org_id}-north",
+                step_id="a",
+                evidence=EvidenceEntry(how="person", at=now()),
+            ),
+        ]
+        numbered = [Numbered(number, line) for number, line in enumerate(lines, 1)]
+        await meet(
+            first.database.write(lambda connection: store(connection, numbered, Context(ADMIN, now(), new_id))),
+            second.directory(service.delete_enterprise, org_id, f"{org_id}-north"),
+            second.directory(service.delete_organization, org_id),
+        )
 
     run(url, each)
 

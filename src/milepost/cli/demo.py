@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from milepost.access.policy import Caller
 from milepost.catalogs import service as catalogs
-from milepost.catalogs.queries import PLATFORM, current_number
+from milepost.catalogs.queries import PLATFORM
 from milepost.checklists import service as checklists
 from milepost.checklists import steps
 from milepost.checklists.gains import bring_steps
@@ -28,8 +28,8 @@ from milepost.edge import new_id, now
 from milepost.signals import service as signals
 from milepost.store.database import Database
 from milepost.transfer import service as transfer
+from milepost.transfer.left_out import Bad, Numbered
 from milepost.transfer.lines import Line
-from milepost.transfer.service import Numbered
 
 DIRECTORY = files("milepost.cli") / "demo.ndjson"
 HISTORY = files("milepost.cli") / "demo.yaml"
@@ -132,8 +132,6 @@ async def load(database: Database) -> bool:
 
 
 def _fill(connection: Connection, context: Context, demo: Demo) -> bool:
-    if current_number(connection, PLATFORM) is not None:
-        return False
     refused = transfer.fill(connection, demo.lines, context)
     if refused is None:
         return False
@@ -145,6 +143,6 @@ def _fill(connection: Connection, context: Context, demo: Demo) -> bool:
     return True
 
 
-def _refuse(bad: Sequence[transfer.Bad]) -> None:
+def _refuse(bad: Sequence[Bad]) -> None:
     for each in bad:
         raise Failure(f"the demo could not be loaded: line {each.line}: {each.detail} Is the clock right?")
