@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from milepost.checklists.service import made_checklists, stored
+from milepost.checklists.cases import made_checklists, stored
 from milepost.directory.memberships import Holding
 from milepost.directory.service import Context
 from milepost.domain.checklists import refreshed

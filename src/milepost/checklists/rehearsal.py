@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from milepost.catalogs import service as catalogs
 from milepost.catalogs.queries import PLATFORM
 from milepost.checklists import queries
-from milepost.checklists.service import Case, knowledge
+from milepost.checklists.cases import Case, knowledge
 from milepost.directory.service import Context
 from milepost.domain.catalog import Catalog
 from milepost.domain.checklists import Published

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from milepost.access.policy import Action, administers
 from milepost.catalogs import service as catalogs
 from milepost.checklists import queries
-from milepost.checklists.service import Case, open_case, saved, share
+from milepost.checklists.cases import Case, open_case, saved, share
 from milepost.directory.service import Context
 from milepost.domain import preconditions
 from milepost.domain.catalog import StepDefinition

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from milepost.access.policy import Action, Target, require
 from milepost.checklists import queries
+from milepost.checklists.cases import made_checklists, store_arrival
 from milepost.checklists.queries import EVERYONE
-from milepost.checklists.service import made_checklists, store_arrival
 from milepost.directory.queries import hold_organization
 from milepost.directory.service import Context
 from milepost.domain.checklists import arrived
