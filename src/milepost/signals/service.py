@@ -43,7 +43,6 @@ def report(connection: Connection, context: Context, events: Sequence[CloudEvent
     for org_id in {event.orgid for event in events}:
         require(context.caller, Action.REPORT_SIGNALS, Target(org_id=org_id))
     reported = [_signal(event, context.at) for event in events]
-    _require_places(connection, reported, pointer)
     # Whoever is making a checklist just now is waited for, so that a signal for everyone reaches it too.
     for org_id in sorted({one.org_id for one in reported if one.user_id == EVERYONE}):
         hold_organization(connection, org_id)
@@ -51,6 +50,8 @@ def report(connection: Connection, context: Context, events: Sequence[CloudEvent
     # Also of somebody nobody knows yet, so that a checklist being made for them just now waits, or is waited for.
     people.add(connection, {user_id: context.new_id() for user_id in users})
     people.hold(connection, users)
+    # After the users are held: a lock taken before would put this into the journal before what it waited for.
+    _require_places(connection, reported, pointer)
     new = signals.add(connection, reported)
     completed = 0
     for org_id in sorted({one.org_id for one in new}):

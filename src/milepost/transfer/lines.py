@@ -26,6 +26,9 @@ MAX_LINE = 16 * 1024 * 1024
 MAX_VERSION = 10**9
 """The highest number of a catalog's version that is read; it leaves room for those published later."""
 
+MAX_MOMENT = 253_402_300_799_999_999
+"""The end of the year 9999, in microseconds since 1970."""
+
 CatalogOwner = Annotated[str, Meta(max_length=255, pattern=NO_CONTROLS.replace("+$", "*$"))]
 """An organization's id, or '' for the platform."""
 
@@ -206,11 +209,12 @@ class ProgressEntry(msgspec.Struct, rename="camel", forbid_unknown_fields=True, 
     org_id: CatalogOwner = ""
     version: Annotated[int, Meta(ge=1, le=MAX_VERSION)]
     enterprise_id: Identifier | UnsetType = UNSET
+    published: Annotated[int, Meta(ge=0, le=MAX_MOMENT)] = 0
     evidence: dict[Identifier, EvidenceEntry] = {}
 
     def progress(self) -> Progress:
         evidence = {step_id: entry.evidence() for step_id, entry in self.evidence.items()}
-        return Progress(self.org_id, self.version, self.enterprise_id or "", evidence)
+        return Progress(self.org_id, self.version, self.enterprise_id or "", evidence, self.published)
 
 
 class SharedLine(_Line, kw_only=True):
