@@ -5,10 +5,10 @@ PYTHON ?= $(shell for each in python3.14 python3.13 python3.12 python3.11 python
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --constraint constraints.txt --build-constraint constraints.txt
 
-.PHONY: help serve test lint format lock clean
+.PHONY: help serve test lint format bench bench-quick lock clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: .venv/runtime ## Run the service with demo data
 	.venv/bin/milepost serve --demo $(ARGS)
@@ -27,6 +27,12 @@ format: .venv/dev ## Lay the code out and mend what can be mended
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
+bench: .venv/dev ## Measure against a baseline, Kinto and Parse Server, about half an hour
+	.venv/bin/python -m bench $(ARGS)
+
+bench-quick: .venv/dev ## Measure against the baseline alone, in two minutes
+	.venv/bin/python -m bench --quick $(ARGS)
+
 lock: | .venv/bin/python ## Write constraints.txt anew, with the newest versions that fit
 	.venv/bin/python -m venv .cache/lock
 	.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade uv
@@ -42,7 +48,7 @@ lock: | .venv/bin/python ## Write constraints.txt anew, with the newest versions
 
 clean: ## Delete .venv and caches; databases and keys stay
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
-	find src tests -name __pycache__ -prune -exec rm -rf {} +
+	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/runtime: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing into .venv"

@@ -1,0 +1,1 @@
+"""The benchmark: Milepost, a hand-written baseline and its peers, measured in turn in one run (docs/benchmarks.md)."""
