@@ -106,7 +106,7 @@ def statements(stage: Stage) -> Statements | None:
     database = stage.database()
     milepost.loaded(stage, database)
     name = database.rpartition("/")[2]
-    execute(database, "ANALYZE", f"ALTER DATABASE \"{name}\" SET log_statement = 'all'")
+    execute(database, f"ALTER DATABASE \"{name}\" SET log_statement = 'all'")
     scripts = {}
     with milepost.served(stage, database, name="statements") as (_, port):
         for workload, request in (

@@ -21,6 +21,9 @@ SHARE = 0.6
 """Of what a system takes at most: the rate at which latencies are measured."""
 PAUSE = 0.3
 """Seconds between two measurements, in which a server comes to rest."""
+LONG_PAUSE = 3
+"""Seconds after a load whose requests are long: those that nobody waits for any more are still worked through."""
+LONG = {Workload.SIGNALS, Workload.INITIALIZE, Workload.MIX}
 WARM_UP = 1
 IMPORTED = 50_000
 
@@ -120,7 +123,10 @@ class Run:
         elif not file.exists():
             write_file(file, self._requests[system.key, workload])
         time.sleep(PAUSE)
-        return load.throughput(self.wrk, system.port, file, workload, connections=connections, seconds=seconds)
+        found = load.throughput(self.wrk, system.port, file, workload, connections=connections, seconds=seconds)
+        if workload in LONG:
+            time.sleep(LONG_PAUSE)
+        return found
 
     def wait(self) -> None:
         """Latencies at a constant rate, for each system at a share of what it takes."""
@@ -129,7 +135,7 @@ class Run:
         for workload, connections in self.plan.waits:
             for system in self.systems:
                 most = self.results.rate(system.key, workload, connections)
-                if most is None or system.key == BARE:
+                if not most or system.key == BARE:
                     continue
                 time.sleep(PAUSE)
                 found = open_loop.latencies(

@@ -12,8 +12,8 @@ import httpx
 
 from bench.documents import ORG_SIZE, ROLES, Json, document, org_id, roles, user_id
 from bench.installs import HERE, python
-from bench.processes import run, running
-from bench.stage import Stage, System, cores, new_port, send_all
+from bench.processes import BenchError, run, running
+from bench.stage import Stage, System, cores, execute, new_port, send_all
 from bench.systems.contract import JSON_PATCH, TAGGED_USERS, numbers
 from bench.workloads import TAG, Request, Workload, with_json
 
@@ -21,6 +21,8 @@ FOLDER = HERE / "peers" / "kinto"
 PASSWORD = "bench"  # noqa: S105 - it protects nothing
 BATCH = 25
 """Requests in one of Kinto's batches; its documentation's setting."""
+TRIES = 20
+COLLIDED = {httpx.codes.CONFLICT, httpx.codes.SERVICE_UNAVAILABLE}
 THREADS = 25
 """Threads of a worker that wait for the database, half of its connections."""
 
@@ -43,7 +45,7 @@ def started(stage: Stage) -> Iterator[System]:
         environment={"KINTO_INI": str(ini)},
         folder=FOLDER,
     ) as process:
-        _load(stage, port, secret)
+        _load(stage, port, database, secret)
 
         def requests(workload: Workload) -> list[Request] | None:
             return _requests(stage, port, workload)
@@ -64,7 +66,7 @@ def _path(number: int) -> str:
     return f"/v1/buckets/{org_id(number)}/collections/properties/records/{user_id(number)}"
 
 
-def _load(stage: Stage, port: int, secret: str) -> None:
+def _load(stage: Stage, port: int, database: str, secret: str) -> None:
     everybody = range(stage.world.users)
     buckets: list[Json] = []
     below: list[Json] = []
@@ -87,11 +89,25 @@ def _load(stage: Stage, port: int, secret: str) -> None:
         for number in everybody
     ]
     for wanted in (buckets, below, records):
-        answers = send_all(port, [_batch(wanted[at : at + BATCH]) for at in range(0, len(wanted), BATCH)])
-        for answer in answers:
-            for one in answer.json()["responses"]:
-                if one["status"] not in {httpx.codes.OK, httpx.codes.CREATED}:
-                    raise ValueError(f"Kinto refused to be loaded: {one}")
+        _store(port, wanted)
+    execute(database, "ANALYZE")
+
+
+def _store(port: int, wanted: list[Json]) -> None:
+    """Put everything; what collided with its neighbours, as Kinto's timestamps do, is tried again."""
+    for _ in range(TRIES):
+        batches = [wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH)]
+        collided: list[Json] = []
+        for parts, answer in zip(batches, send_all(port, [_batch(parts) for parts in batches]), strict=True):
+            for part, one in zip(parts, answer.json()["responses"], strict=True):
+                if one["status"] in COLLIDED:
+                    collided.append(part)
+                elif one["status"] not in {httpx.codes.OK, httpx.codes.CREATED}:
+                    raise BenchError(f"Kinto refused to be loaded: {one}")
+        if not collided:
+            return
+        wanted = collided
+    raise BenchError(f"Kinto refused to be loaded: {len(wanted)} documents collided {TRIES} times")
 
 
 def _batch(parts: list[Json]) -> Request:

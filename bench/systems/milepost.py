@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.documents import as_lines
 from bench.installs import ROOT
 from bench.processes import Running, run, running
-from bench.stage import Stage, System, new_port, send_all
+from bench.stage import Stage, System, execute, new_port, send_all
 from bench.systems import contract
 from bench.workloads import Request, Workload
 
@@ -29,6 +29,8 @@ def loaded(stage: Stage, database: str) -> str:
     run([*COMMAND, "db", "upgrade"], environment=surroundings)
     run([*COMMAND, "import", "--restart", lines], environment=surroundings)
     run([*COMMAND, "catalog", "publish", CATALOG], environment=surroundings)
+    if database.startswith("postgresql"):
+        execute(database, "ANALYZE")
     key = ["key", "create", "--label", "bench", "--scope", "signals:write"]
     return run([*COMMAND, *key], environment=surroundings).strip()
 

@@ -9,7 +9,7 @@ import httpx
 
 from bench.documents import FIRST, ORG_SIZE, ROLES, Json, document, org_id, roles, user_id
 from bench.installs import HERE, node
-from bench.processes import running
+from bench.processes import BenchError, running
 from bench.stage import Stage, System, execute, new_port, send_all
 from bench.systems.contract import TAGGED_USERS, numbers
 from bench.workloads import Request, Workload, with_json
@@ -107,7 +107,7 @@ def _load(stage: Stage, port: int, database: str, secret: str) -> None:
     ):
         refused = [one for one in answer.json() if "error" in one]
         if refused:
-            raise ValueError(f"Parse Server refused to be loaded: {refused[0]}")
+            raise BenchError(f"Parse Server refused to be loaded: {refused[0]}")
     execute(database, "ANALYZE")
 
 
