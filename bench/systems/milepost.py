@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from bench.documents import as_lines
@@ -51,12 +52,17 @@ def served(stage: Stage, database: str, *, name: str, workers: int = 1) -> Itera
 
 @contextmanager
 def started(stage: Stage, key: str, title: str, database: str, workers: int = 1) -> Iterator[System]:
-    """Milepost with the world loaded, and every user's checklist made once."""
+    """Milepost with the world loaded; every user's checklist is made before the first signal is reported."""
     reporter = loaded(stage, database)
     with served(stage, database, name=key, workers=workers) as (process, port):
 
+        @cache
+        def make_checklists() -> None:
+            send_all(port, contract.of_the_checklist(stage, reporter, Workload.INITIALIZE) or [])
+
         def requests(workload: Workload) -> list[Request] | None:
+            if workload in {Workload.SIGNALS, Workload.MIX}:
+                make_checklists()
             return contract.of_the_record(stage, port, workload) or contract.of_the_checklist(stage, reporter, workload)
 
-        send_all(port, requests(Workload.INITIALIZE) or [])
         yield System(key, title, port, process, requests, contract.fits, database)
