@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
-from litestar import Request, Response
+from litestar import Request
 from litestar.datastructures import State
+from litestar.types import Receive, Scope, Send
 from uuid_utils import uuid7
 
 from milepost.access.policy import Caller
@@ -29,11 +31,14 @@ JSON = "application/json"
 BODY_TIMEOUT = 30
 """Seconds a client may take to send its body."""
 
+MOST_CHARACTERS_OF_AN_ID = 255
 MOST_BYTES_OF_AN_ID = 800
 """Three ids make a key in PostgreSQL, whose index holds 2,704 bytes of it."""
 
 MOST_DIGITS = 16
 """Of a number in a query; all that a JavaScript program holds exactly have no more."""
+
+MOST_BYTES_OF_A_KNOWN_QUERY = 200
 
 MOST_OF_ACCEPT_LANGUAGE = 1_000
 """Characters of an Accept-Language that is looked at."""
@@ -52,6 +57,16 @@ def new_id() -> str:
     return str(uuid7())
 
 
+def header(request: AnyRequest, name: bytes) -> str | None:
+    """A header by its name in lower case; of several lines, the first."""
+    scope: Any = request.scope
+    known: dict[bytes, bytes] | None = scope.get("milepost.headers")
+    if known is None:
+        known = scope["milepost.headers"] = dict(reversed(scope["headers"]))
+    value = known.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
 class Authenticates(Protocol):
     async def caller(self, authorization: str | None, now: datetime) -> Caller: ...
 
@@ -61,7 +76,7 @@ class Call(msgspec.Struct, frozen=True):
 
     caller: Caller
     now: datetime
-    query: dict[str, str]
+    query: Mapping[str, str]
 
     def org_id(self) -> str | None:
         """The organization asked for with `?orgId=`, None where the parameter is absent."""
@@ -83,13 +98,19 @@ async def receive(request: AnyRequest, *parameters: str) -> Call:
     """
     moment = now()
     authenticator: Authenticates = request.app.state.authenticator
-    caller = await authenticator.caller(request.headers.get("authorization"), moment)
+    caller = await authenticator.caller(header(request, b"authorization"), moment)
     return Call(caller, moment, _query(request.scope["query_string"], parameters))
 
 
-def _query(query_string: bytes, parameters: tuple[str, ...]) -> dict[str, str]:
+def _query(query_string: bytes, parameters: tuple[str, ...]) -> Mapping[str, str]:
     if not query_string:
         return {}
+    # Most calls say no more than which organization they are about, and there are few of those.
+    read = _read_query if len(query_string) > MOST_BYTES_OF_A_KNOWN_QUERY else _known_query
+    return read(query_string, parameters)
+
+
+def _read_query(query_string: bytes, parameters: tuple[str, ...]) -> dict[str, str]:
     values: dict[str, str] = {}
     try:
         pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50)
@@ -103,6 +124,9 @@ def _query(query_string: bytes, parameters: tuple[str, ...]) -> dict[str, str]:
             refuse_parameter(name, "is given more than once")
         values[name] = value
     return values
+
+
+_known_query = lru_cache(1024)(_read_query)
 
 
 def refuse_parameter(name: str, reason: str) -> NoReturn:
@@ -129,6 +153,8 @@ def identifier(name: str, value: str) -> str:
     Raises:
         Problem: `invalid_parameter` unless it has 1 to 255 characters, no control characters, and not over 800 bytes.
     """
+    if value.isascii() and value.isprintable() and 0 < len(value) <= MOST_CHARACTERS_OF_AN_ID:
+        return value
     try:
         given = msgspec.convert(value, Identifier)
     except msgspec.ValidationError:
@@ -148,7 +174,7 @@ def from_path(name: str, segment: str) -> str:
 
 def conditions(request: AnyRequest) -> Preconditions:
     """The preconditions that the request's headers put."""
-    return preconditions.parse(request.headers.get("if-match"), request.headers.get("if-none-match"))
+    return preconditions.parse(header(request, b"if-match"), header(request, b"if-none-match"))
 
 
 def accept_language(request: AnyRequest) -> str | None:
@@ -156,8 +182,10 @@ def accept_language(request: AnyRequest) -> str | None:
 
     A list that is longer than MOST_OF_ACCEPT_LANGUAGE is ignored, since weighing it would keep others waiting.
     """
-    header = ", ".join(request.headers.getall("accept-language", []))
-    return header if 0 < len(header) <= MOST_OF_ACCEPT_LANGUAGE else None
+    if header(request, b"accept-language") is None:
+        return None
+    asked = ", ".join(request.headers.getall("accept-language", []))
+    return asked if 0 < len(asked) <= MOST_OF_ACCEPT_LANGUAGE else None
 
 
 async def body(request: AnyRequest, *media_types: str) -> tuple[bytes, str]:
@@ -169,38 +197,66 @@ async def body(request: AnyRequest, *media_types: str) -> tuple[bytes, str]:
     media_type = _media_type(request, media_types)
     limit: int = request.app.state.settings.max_body
     too_large = Problem(BODY_TOO_LARGE, f"The body may have at most {limit:,} bytes.", headers={"Connection": "close"})
-    if int(request.headers.get("content-length") or 0) > limit:
+    if int(header(request, b"content-length") or 0) > limit:
         raise too_large
-    chunks, size = [], 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limit:
-                    raise too_large
-                chunks.append(chunk)
+            return await _received(request, limit, too_large), media_type
     except TimeoutError:
         raise Problem(MALFORMED_JSON, f"The body did not arrive within {BODY_TIMEOUT} seconds.") from None
-    return b"".join(chunks), media_type
+
+
+async def _received(request: AnyRequest, limit: int, too_large: Problem) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise Problem(MALFORMED_JSON, "The body did not arrive as a whole: the client went away.")
+        chunks.append(message["body"])
+        size += len(chunks[-1])
+        if size > limit:
+            raise too_large
+        if not message["more_body"]:
+            return b"".join(chunks)
 
 
 def _media_type(request: AnyRequest, media_types: tuple[str, ...]) -> str:
-    header = request.headers.get("content-type")
-    if not header:
+    sent = header(request, b"content-type")
+    if not sent:
         return media_types[0]
-    media_type, _, parameters = header.partition(";")
+    media_type, _, parameters = sent.partition(";")
     media_type = media_type.strip().lower()
     charset = parameters.strip().lower().replace('"', "")
     if media_type not in media_types or (charset.startswith("charset=") and charset != "charset=utf-8"):
         raise Problem(
             UNSUPPORTED_MEDIA_TYPE,
-            f"Send the body as {' or '.join(media_types)}, in UTF-8, and not as {header[:100]}.",
+            f"Send the body as {' or '.join(media_types)}, in UTF-8, and not as {sent[:100]}.",
             headers={"Accept-Patch" if request.method == "PATCH" else "Accept": ", ".join(media_types)},
         )
     return media_type
 
 
-def answer(content: object, status: int = 200, tag: str | None = None, language: str | None = None) -> Response[bytes]:
+class Reply:
+    """An answer that is sent as it stands: the framework rebuilds nothing of it."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+JSON_TYPE = (b"content-type", JSON.encode())
+FRESH = (b"cache-control", b"private, no-cache")
+
+
+def answer(content: object, status: int = 200, tag: str | None = None, language: str | None = None) -> Reply:
     """A JSON answer, with its ETag where it has one, and its language where that is known."""
     headers = {} if language is None else {"Content-Language": language}
     if tag is not None:
@@ -208,12 +264,17 @@ def answer(content: object, status: int = 200, tag: str | None = None, language:
     return raw(_encode(content), status, headers)
 
 
-def raw(content: bytes, status: int = 200, headers: Mapping[str, str] = {}) -> Response[bytes]:
-    headers = {"Cache-Control": "private, no-cache", **headers}
-    return Response(content, status_code=status, media_type=JSON, headers=headers)
+def raw(content: bytes, status: int = 200, headers: Mapping[str, str] = {}) -> Reply:
+    """An answer whose JSON is text already."""
+    length = (b"content-length", b"%d" % len(content))
+    return Reply(status, [JSON_TYPE, length, FRESH, *encoded(headers)], content)
 
 
-def empty(status: int, tag: str | None = None) -> Response[None]:
+def empty(status: int, tag: str | None = None) -> Reply:
     """An answer without a body: 204, or 304 with its ETag."""
-    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{tag}"'} if tag is not None else {}
-    return Response(None, status_code=status, headers=headers)
+    return Reply(status, [] if tag is None else [FRESH, (b"etag", b'"%b"' % tag.encode())])
+
+
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as they are sent."""
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -50,7 +50,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     write; `bodies` the schema of each media type it takes, `examples` a body of each; `answers` the schema of its good
     answers by status (None: no body); `headers` what else a good answer may carry; `problems` what it can refuse
     beyond what every route refuses; `only_asks` is for a POST that changes nothing, and has a body because its question
-    is long. One that is `localized` answers in the language that Accept-Language asks for, and says so in Vary.
+    is long; `frequent` is what the pages of all users ask for, and takes the short way (`shortcuts.py`). One that is
+    `localized` answers in the language that Accept-Language asks for, and says so in Vary.
     """
 
     action: Action | None
@@ -65,6 +66,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     only_asks: bool = False
     localized: bool = False
     headers: dict[str, str] = {}
+    frequent: bool = False
 
     def opt(self) -> dict[str, Any]:
         """The `opt` of the route's decorator."""

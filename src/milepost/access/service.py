@@ -29,6 +29,9 @@ class Authenticator:
         Raises:
             Problem: `unauthenticated`, `invalid_token`, or `unavailable` where the keys cannot be had.
         """
+        known = self._verifier.cached((authorization or "").removeprefix("Bearer "), now)
+        if known is not None:
+            return known
         credentials = bearer(authorization)
         known = self._verifier.cached(credentials, now)
         if known is not None:

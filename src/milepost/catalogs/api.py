@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar import Response, Router, get, put
+from litestar import Router, get, put
 from litestar.params import FromPath
 from msgspec import Meta
 from sqlalchemy import Connection
@@ -22,6 +22,7 @@ from milepost.edge import (
     JSON,
     AnyRequest,
     Call,
+    Reply,
     answer,
     body,
     from_path,
@@ -120,61 +121,61 @@ def _choosing(*, own: bool) -> dict[str, Any]:
 
 
 @get("/catalog", opt=_reading(ENTRY, VERSION, own=False))
-async def get_catalog(request: AnyRequest) -> Response[bytes]:
+async def get_catalog(request: AnyRequest) -> Reply:
     """Read the platform's catalog, which organizations without one of their own use."""
     return await _get(request, PLATFORM)
 
 
 @put("/catalog", opt=_publishing(own=False))
-async def put_catalog(request: AnyRequest) -> Response[bytes]:
+async def put_catalog(request: AnyRequest) -> Reply:
     """Publish a new version of the platform's catalog, as YAML or JSON."""
     return await _publish(request, PLATFORM)
 
 
 @get("/catalog/versions", opt=_reading(ENTRIES, LIMIT, BEFORE, own=False))
-async def list_catalog_versions(request: AnyRequest) -> Response[bytes]:
+async def list_catalog_versions(request: AnyRequest) -> Reply:
     """List the versions of the platform's catalog, newest first."""
     return await _list(request, PLATFORM)
 
 
 @put("/catalog/current", opt=_choosing(own=False))
-async def choose_catalog(request: AnyRequest) -> Response[bytes]:
+async def choose_catalog(request: AnyRequest) -> Reply:
     """Make an earlier version of the platform's catalog the current one again."""
     return await _choose(request, PLATFORM)
 
 
 @get(OWN, opt=_reading(ENTRY, VERSION, own=True))
-async def get_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def get_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """Read an organization's own catalog."""
     return await _get(request, from_path("orgId", org_id))
 
 
 @put(OWN, opt=_publishing(own=True))
-async def put_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def put_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """Publish a new version of an organization's own catalog, as YAML or JSON."""
     return await _publish(request, from_path("orgId", org_id))
 
 
 @get(f"{OWN}/versions", opt=_reading(ENTRIES, LIMIT, BEFORE, own=True))
-async def list_organization_catalog_versions(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def list_organization_catalog_versions(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """List the versions of an organization's own catalog, newest first."""
     return await _list(request, from_path("orgId", org_id))
 
 
 @put(f"{OWN}/current", opt=_choosing(own=True))
-async def choose_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def choose_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """Make an earlier version of an organization's own catalog the current one again."""
     return await _choose(request, from_path("orgId", org_id))
 
 
-async def _get(request: AnyRequest, org_id: str) -> Response[bytes]:
+async def _get(request: AnyRequest, org_id: str) -> Reply:
     call = await receive(request, "version")
     number = whole_number(call, "version", None, BIGGEST)
     entry, is_current = await _run(request, call, service.get_version, org_id, number)
     return raw(_entry(entry, current=is_current, whole=True))
 
 
-async def _publish(request: AnyRequest, org_id: str) -> Response[bytes]:
+async def _publish(request: AnyRequest, org_id: str) -> Reply:
     call = await receive(request)
     sent, _ = await body(request, JSON, YAML)
     # A large file takes a while to read, and others are not to wait for it.
@@ -183,7 +184,7 @@ async def _publish(request: AnyRequest, org_id: str) -> Response[bytes]:
     return raw(_entry(entry, current=True, whole=True), status=201 if is_new else 200)
 
 
-async def _choose(request: AnyRequest, org_id: str) -> Response[bytes]:
+async def _choose(request: AnyRequest, org_id: str) -> Reply:
     call = await receive(request)
     sent, _ = await body(request, JSON)
     number = read_current.read(sent).version
@@ -191,7 +192,7 @@ async def _choose(request: AnyRequest, org_id: str) -> Response[bytes]:
     return raw(_entry(entry, current=True, whole=True))
 
 
-async def _list(request: AnyRequest, org_id: str) -> Response[bytes]:
+async def _list(request: AnyRequest, org_id: str) -> Reply:
     call = await receive(request, "limit", "cursor")
     limit = whole_number(call, "limit", DEFAULT_LIMIT, MAX_LIMIT)
     before = whole_number(call, "cursor", BIGGEST, BIGGEST)

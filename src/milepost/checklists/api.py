@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar import Response, Router, get, patch, post
+from litestar import Router, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
@@ -23,10 +23,12 @@ from milepost.edge import (
     JSON,
     AnyRequest,
     Call,
+    Reply,
     accept_language,
     answer,
     body,
     conditions,
+    encoded,
     from_path,
     identifier,
     new_id,
@@ -109,7 +111,7 @@ def _operation(*events: str, **members: Any) -> dict[str, Any]:
         problems=(CATALOG_NOT_FOUND, UNKNOWN_ENTERPRISE),
     ),
 )
-async def initialize_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def initialize_checklist(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Make the user's checklist: detect the track, build the steps for the roles held, mark those already done."""
     call = await receive(request, "orgId", "enterpriseId", "keepProgress")
     user_id, org_id = from_path("userId", user_id), call.required_org_id()
@@ -157,7 +159,7 @@ async def _interests(request: AnyRequest) -> Sequence[str] | None:
         problems=(CHECKLIST_NOT_FOUND, CATALOG_NOT_FOUND, UNKNOWN_ENTERPRISE),
     ),
 )
-async def refresh_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def refresh_checklist(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Complete every step whose condition is met by now, and add those that the catalog or a role has brought.
 
     Where the operator has named sources of signals, they are asked first. The header `Signal-Sources-Failed` lists
@@ -173,7 +175,7 @@ async def refresh_checklist(request: AnyRequest, user_id: FromPath[str]) -> Resp
     refreshed, failed = await _write(request, call, use_case)
     response = _answered(refreshed)
     if failed:
-        response.headers[FAILED_HEADER] = as_header(failed)
+        response.headers += encoded({FAILED_HEADER: as_header(failed)})
     return response
 
 
@@ -208,7 +210,7 @@ async def _findings(
         ),
     ),
 )
-async def move_step(request: AnyRequest, user_id: FromPath[str], step_id: FromPath[str]) -> Response[bytes]:
+async def move_step(request: AnyRequest, user_id: FromPath[str], step_id: FromPath[str]) -> Reply:
     """Change the status of one step."""
     call = await receive(request, "orgId")
     user_id, org_id = from_path("userId", user_id), call.required_org_id()
@@ -227,7 +229,7 @@ async def move_step(request: AnyRequest, user_id: FromPath[str], step_id: FromPa
     status_code=200,
     opt=_operation("checklist.dismissed", parameters=(IF_MATCH,), problems=(CHECKLIST_NOT_FOUND,)),
 )
-async def dismiss_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def dismiss_checklist(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Put the checklist away."""
     return await _set_dismissed(request, user_id, dismissed=True)
 
@@ -237,12 +239,12 @@ async def dismiss_checklist(request: AnyRequest, user_id: FromPath[str]) -> Resp
     status_code=200,
     opt=_operation("checklist.restored", parameters=(IF_MATCH,), problems=(CHECKLIST_NOT_FOUND,)),
 )
-async def restore_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def restore_checklist(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Bring the checklist back."""
     return await _set_dismissed(request, user_id, dismissed=False)
 
 
-async def _set_dismissed(request: AnyRequest, user_id: str, *, dismissed: bool) -> Response[bytes]:
+async def _set_dismissed(request: AnyRequest, user_id: str, *, dismissed: bool) -> Reply:
     call = await receive(request, "orgId")
     user_id, org_id, wanted = from_path("userId", user_id), call.required_org_id(), conditions(request)
 
@@ -262,7 +264,7 @@ async def _set_dismissed(request: AnyRequest, user_id: str, *, dismissed: bool) 
         problems=(ORGANIZATION_NOT_FOUND, CHECKLIST_NOT_FOUND, CATALOG_NOT_FOUND),
     ).opt(),
 )
-async def explain_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def explain_checklist(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Say of every step whether it is shown, hidden or not there, why, and by what it was done."""
     call = await receive(request, "orgId")
     user_id, org_id = from_path("userId", user_id), call.required_org_id()
@@ -296,7 +298,7 @@ async def _write(request: AnyRequest, call: Call, use_case: Callable[[Connection
     return await database.write(lambda connection: use_case(connection, context))
 
 
-def _answered(found: Answer) -> Response[bytes]:
+def _answered(found: Answer) -> Reply:
     return answer(found.properties, tag=found.tag, language=found.language)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from litestar import Response, Router, post
+from litestar import Router, post
 from litestar.params import FromPath
 
 from milepost.access.policy import Action
@@ -14,7 +14,7 @@ from milepost.checklists.rehearsal import DEFAULT_LIMIT, MAX_LIMIT, rehearse
 from milepost.directory.service import Context
 from milepost.domain.catalog import Catalog
 from milepost.domain.rehearsals import Rehearsal
-from milepost.edge import BASE_PATH, JSON, AnyRequest, answer, body, from_path, new_id, receive, whole_number
+from milepost.edge import BASE_PATH, JSON, AnyRequest, Reply, answer, body, from_path, new_id, receive, whole_number
 from milepost.openapi import Operation, Parameter
 from milepost.problems import INVALID_CATALOG, ORGANIZATION_NOT_FOUND
 
@@ -38,18 +38,18 @@ def _rehearsing(*, own: bool) -> dict[str, Any]:
 
 
 @post("/catalog/rehearse", status_code=200, opt=_rehearsing(own=False))
-async def rehearse_catalog(request: AnyRequest) -> Response[bytes]:
+async def rehearse_catalog(request: AnyRequest) -> Reply:
     """Tell who would gain, lose and complete which steps if a catalog were published for the platform."""
     return await _rehearse(request, PLATFORM)
 
 
 @post(f"{OWN}/rehearse", status_code=200, opt=_rehearsing(own=True))
-async def rehearse_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def rehearse_organization_catalog(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """Tell who would gain, lose and complete which steps if a catalog were published for an organization."""
     return await _rehearse(request, from_path("orgId", org_id))
 
 
-async def _rehearse(request: AnyRequest, org_id: str) -> Response[bytes]:
+async def _rehearse(request: AnyRequest, org_id: str) -> Reply:
     call = await receive(request, "limit")
     limit = whole_number(call, "limit", DEFAULT_LIMIT, MAX_LIMIT)
     sent, _ = await body(request, JSON, YAML)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from litestar import Response, Router, delete, get, put
+from litestar import Router, delete, get, put
 from litestar.params import FromPath
 from sqlalchemy import Connection
 
@@ -19,6 +19,7 @@ from milepost.edge import (
     BASE_PATH,
     AnyRequest,
     Call,
+    Reply,
     answer,
     body,
     from_path,
@@ -103,7 +104,7 @@ def _deleting(item: type, missing: Kind) -> dict[str, Any]:
 
 
 @get("/organizations", opt=_listing(Organization))
-async def list_organizations(request: AnyRequest) -> Response[bytes]:
+async def list_organizations(request: AnyRequest) -> Reply:
     """List the organizations that the caller may see."""
     call = await receive(request, "limit", "cursor")
     page = _page(call)
@@ -111,14 +112,14 @@ async def list_organizations(request: AnyRequest) -> Response[bytes]:
 
 
 @get("/organizations/{org_id:str}", opt=_reading(Organization, ORGANIZATION_NOT_FOUND))
-async def get_organization(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def get_organization(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """Read an organization."""
     call = await receive(request)
     return answer(await _read(request, call, service.get_organization, from_path("orgId", org_id)))
 
 
 @put("/organizations/{org_id:str}", opt=_putting(Organization))
-async def put_organization(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def put_organization(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """Create or replace an organization."""
     return await _put(request, read_organization, service.put_organization, from_path("orgId", org_id))
 
@@ -130,7 +131,7 @@ async def delete_organization(request: AnyRequest, org_id: FromPath[str]) -> Non
 
 
 @get("/organizations/{org_id:str}/enterprises", opt=_listing(Enterprise))
-async def list_enterprises(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def list_enterprises(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """List an organization's enterprises."""
     call = await receive(request, "limit", "cursor")
     page = _page(call)
@@ -142,7 +143,7 @@ async def list_enterprises(request: AnyRequest, org_id: FromPath[str]) -> Respon
     "/organizations/{org_id:str}/enterprises/{enterprise_id:str}",
     opt=_reading(Enterprise, ENTERPRISE_NOT_FOUND),
 )
-async def get_enterprise(request: AnyRequest, org_id: FromPath[str], enterprise_id: FromPath[str]) -> Response[bytes]:
+async def get_enterprise(request: AnyRequest, org_id: FromPath[str], enterprise_id: FromPath[str]) -> Reply:
     """Read an enterprise."""
     call = await receive(request)
     return answer(await _read(request, call, service.get_enterprise, *_enterprise(org_id, enterprise_id)))
@@ -152,7 +153,7 @@ async def get_enterprise(request: AnyRequest, org_id: FromPath[str], enterprise_
     "/organizations/{org_id:str}/enterprises/{enterprise_id:str}",
     opt=_putting(Enterprise, ENTERPRISE_ELSEWHERE),
 )
-async def put_enterprise(request: AnyRequest, org_id: FromPath[str], enterprise_id: FromPath[str]) -> Response[bytes]:
+async def put_enterprise(request: AnyRequest, org_id: FromPath[str], enterprise_id: FromPath[str]) -> Reply:
     """Create or replace an enterprise."""
     return await _put(request, read_enterprise, service.put_enterprise, *_enterprise(org_id, enterprise_id))
 
@@ -167,7 +168,7 @@ async def delete_enterprise(request: AnyRequest, org_id: FromPath[str], enterpri
 
 
 @get("/organizations/{org_id:str}/roles", opt=_listing(Role))
-async def list_roles(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def list_roles(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """List an organization's roles."""
     call = await receive(request, "limit", "cursor")
     page = _page(call)
@@ -175,14 +176,14 @@ async def list_roles(request: AnyRequest, org_id: FromPath[str]) -> Response[byt
 
 
 @get("/organizations/{org_id:str}/roles/{role:str}", opt=_reading(Role, ROLE_NOT_FOUND))
-async def get_role(request: AnyRequest, org_id: FromPath[str], role: FromPath[str]) -> Response[bytes]:
+async def get_role(request: AnyRequest, org_id: FromPath[str], role: FromPath[str]) -> Reply:
     """Read a role."""
     call = await receive(request)
     return answer(await _read(request, call, service.get_role, *_role(org_id, role)))
 
 
 @put("/organizations/{org_id:str}/roles/{role:str}", opt=_putting(Role))
-async def put_role(request: AnyRequest, org_id: FromPath[str], role: FromPath[str]) -> Response[bytes]:
+async def put_role(request: AnyRequest, org_id: FromPath[str], role: FromPath[str]) -> Reply:
     """Create or replace a role; its members stay."""
     return await _put(request, read_role, service.put_role, *_role(org_id, role))
 
@@ -194,7 +195,7 @@ async def delete_role(request: AnyRequest, org_id: FromPath[str], role: FromPath
 
 
 @get("/organizations/{org_id:str}/members", opt=_listing(Member, ROLE_FILTER, ENTERPRISE_FILTER))
-async def list_members(request: AnyRequest, org_id: FromPath[str]) -> Response[bytes]:
+async def list_members(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """List an organization's members, or only those with a role, in an enterprise, or both."""
     call = await receive(request, "limit", "cursor", "role", "enterpriseId")
     page = _page(call)
@@ -208,7 +209,7 @@ async def list_members(request: AnyRequest, org_id: FromPath[str]) -> Response[b
 
 
 @get("/organizations/{org_id:str}/members/{user_id:str}", opt=_reading(Member, MEMBER_NOT_FOUND))
-async def get_member(request: AnyRequest, org_id: FromPath[str], user_id: FromPath[str]) -> Response[bytes]:
+async def get_member(request: AnyRequest, org_id: FromPath[str], user_id: FromPath[str]) -> Reply:
     """Read a membership."""
     call = await receive(request)
     return answer(await _read(request, call, service.get_member, *_member(org_id, user_id)))
@@ -218,7 +219,7 @@ async def get_member(request: AnyRequest, org_id: FromPath[str], user_id: FromPa
     "/organizations/{org_id:str}/members/{user_id:str}",
     opt=_putting(Member, UNKNOWN_ROLE, UNKNOWN_ENTERPRISE),
 )
-async def put_member(request: AnyRequest, org_id: FromPath[str], user_id: FromPath[str]) -> Response[bytes]:
+async def put_member(request: AnyRequest, org_id: FromPath[str], user_id: FromPath[str]) -> Reply:
     """Make the user a member with exactly these roles and enterprises. A role gained brings its steps at once."""
     put = partial(service.put_member, follow=request.app.state.roles_gained)
     return await _put(request, read_member, put, *_member(org_id, user_id))
@@ -250,7 +251,7 @@ async def _read(request: AnyRequest, call: Call, use_case: Callable[..., Result]
 
 async def _put(
     request: AnyRequest, reader: Reader[E_], use_case: Callable[..., tuple[Entry, bool]], *path: str
-) -> Response[bytes]:
+) -> Reply:
     call = await receive(request)
     sent, _ = await body(request, "application/json")
     entry = reader.read(sent)
@@ -289,7 +290,7 @@ def _after(cursor: str | None) -> str:
         refuse_parameter("cursor", "must be the nextCursor of an earlier answer")
 
 
-def _listed(found: Sequence[Any], page: Page, key: str) -> Response[bytes]:
+def _listed(found: Sequence[Any], page: Page, key: str) -> Reply:
     items = found[: page.limit - 1]
     listing: dict[str, object] = {"items": items}
     if len(found) == page.limit:

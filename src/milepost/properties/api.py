@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from litestar import Response, Router, delete, get, patch, put
+from litestar import Router, delete, get, patch, put
 from litestar.params import FromPath
 
 from milepost.access.policy import Action
@@ -16,6 +16,7 @@ from milepost.edge import (
     JSON,
     AnyRequest,
     Call,
+    Reply,
     accept_language,
     answer,
     body,
@@ -80,10 +81,11 @@ PATCHED = (*REFUSED, RECORD_NOT_FOUND, INVALID_PATCH, PATCH_TEST_FAILED, PATCH_N
         answers={200: UserProperties, 304: None},
         tagged=True,
         localized=True,
+        frequent=True,
         problems=(RECORD_NOT_FOUND,),
     ).opt(),
 )
-async def get_properties(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes] | Response[None]:
+async def get_properties(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Read the record, with the roles that the user holds now in the organization and the steps these roles see."""
     call = await receive(request, "orgId")
     wanted = conditions(request)
@@ -105,11 +107,12 @@ async def get_properties(request: AnyRequest, user_id: FromPath[str]) -> Respons
         answers={200: UserProperties},
         tagged=True,
         localized=True,
+        frequent=True,
         problems=REFUSED,
         events=("properties.put",),
     ).opt(),
 )
-async def put_properties(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def put_properties(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Create or replace all properties of one user."""
     call = await receive(request, "orgId")
     service: Properties = request.app.state.properties
@@ -135,7 +138,7 @@ async def put_properties(request: AnyRequest, user_id: FromPath[str]) -> Respons
         events=("properties.patched",),
     ).opt(),
 )
-async def patch_properties(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def patch_properties(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Change parts of the record as it is shown, by merge-patch (RFC 7396) or JSON-patch (RFC 6902)."""
     call = await receive(request, "orgId")
     service: Properties = request.app.state.properties
@@ -160,7 +163,7 @@ async def patch_properties(request: AnyRequest, user_id: FromPath[str]) -> Respo
         events=("checklist.patched",),
     ).opt(),
 )
-async def patch_checklist(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+async def patch_checklist(request: AnyRequest, user_id: FromPath[str]) -> Reply:
     """Change only `guidedChecklist` of an existing record; answers the whole record."""
     call = await receive(request, "orgId")
     service: Properties = request.app.state.properties

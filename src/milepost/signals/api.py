@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
-from litestar import Response, Router, post
+from litestar import Router, post
 
 from milepost.access.policy import Action
 from milepost.directory.service import Context
@@ -16,7 +16,7 @@ from milepost.domain.cloud_events import (
     read_binary,
     read_structured,
 )
-from milepost.edge import BASE_PATH, JSON, AnyRequest, answer, body, new_id, receive
+from milepost.edge import BASE_PATH, JSON, AnyRequest, Reply, answer, body, new_id, receive
 from milepost.openapi import Operation
 from milepost.problems import UNKNOWN_PLACE
 from milepost.signals import service
@@ -49,7 +49,7 @@ EXAMPLE: dict[str, Any] = {
         events=("signals.reported", "steps.completed"),
     ).opt(),
 )
-async def report_signals(request: AnyRequest) -> Response[bytes]:
+async def report_signals(request: AnyRequest) -> Reply:
     """Report what happened: one CloudEvent or up to 1,000. Each counts once, and completes what it satisfies."""
     call = await receive(request)
     if "ce-specversion" in request.headers:
