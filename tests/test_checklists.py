@@ -349,6 +349,24 @@ class TestSignals:
 
         assert receipt["accepted"] == 1
 
+    @pytest.mark.parametrize(
+        ("time", "pointer"),
+        [("0001-01-01T00:00:00+14:00", "/time"), ("9999-12-31T23:59:59-01:00", "/time"), ("0001-01-01T00:00:00Z", "")],
+    )
+    def test_a_time_outside_the_years_of_utc_is_refused_and_the_first_moment_within_is_kept(
+        self, world: Onboarding, time: str, pointer: str
+    ) -> None:
+        world.initialize()
+        world.report("paired", time="2026-03-01T08:00:00Z")
+
+        answer = world.platform.post(f"{BASE}/signals", json=world.event("paired", time=time))
+
+        if pointer:
+            assert pointers(refused(answer, 400, "invalid_body")) == {pointer}
+        else:
+            accepted(answer)
+        assert statuses(world.refresh())["pair"] == ("UP_NEXT" if pointer else "COMPLETED")
+
     def test_an_event_without_an_id_is_refused(self, world: Onboarding) -> None:
         answer = world.platform.post(f"{BASE}/signals", json=world.event("paired", id=None))
 

@@ -208,6 +208,9 @@ class TestASourceThatFails:
             ),
             pytest.param(says(lambda query: [event(query, time=tomorrow())]), "invalid", id="the future"),
             pytest.param(
+                says(lambda query: [event(query, time="0001-01-01T00:00:00+14:00")]), "invalid", id="before all years"
+            ),
+            pytest.param(
                 says(lambda query: [event(query, "\U0001f600" * 255)]), "invalid", id="an id too long to keep"
             ),
         ],

@@ -1,7 +1,7 @@
 """CloudEvents 1.0 as signals: structured, binary and batch modes (CloudEvents spec 1.0.2, JSON and HTTP bindings)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
 
 import msgspec
@@ -66,9 +66,20 @@ def _checked(events: Sequence[CloudEvent], now: datetime, pointer: str) -> list[
 
 
 def _faults(event: CloudEvent, now: datetime) -> Iterator[tuple[str, str]]:
-    if event.time is not UNSET and event.time > now + CLOCK_SKEW:
+    if event.time is not UNSET and not _is_in_utc_years(event.time):
+        yield "time", "must lie in the years 1 to 9999 in UTC"
+    elif event.time is not UNSET and event.time > now + CLOCK_SKEW:
         yield "time", "lies in the future"
     for name, most in MOST_BYTES.items():
         value = getattr(event, name)
         if value is not UNSET and len(value) > most // 4 and len(value.encode()) > most:
             yield name, f"must have at most {most} bytes in UTF-8"
+
+
+def _is_in_utc_years(time: datetime) -> bool:
+    """Whether it can be told in UTC, as it is kept: an offset can lead out of the years 1 to 9999."""
+    try:
+        time.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
