@@ -157,11 +157,10 @@ class Model:
         person.track = "B" if person.been_in - {enterprise} else "A"
         person.enterprise, person.has_checklist, person.dismissed = enterprise, True, False
         person.interests = person.interests if interests is None else interests
-        steps = {
-            name: self.described(person, spec, before.get(name, Kept("UP_NEXT")))
-            for name, spec in self.catalog.items()
-            if self.is_generated(person, spec)
-        }
+        steps = {name: kept for name, kept in before.items() if kept.status == "COMPLETED" or name in self.catalog}
+        for name, spec in self.catalog.items():
+            if name in steps or self.is_generated(person, spec):
+                steps[name] = self.described(person, spec, steps.get(name, Kept("UP_NEXT")))
         self.write(person, self.evaluated(person, steps))
 
     def refresh(self, person: Person, enterprise: str | None) -> None:

@@ -191,6 +191,44 @@ class TestInitialize:
         assert twice.checklist.completed_at == once.checklist.completed_at
         assert twice.progress == once.progress
 
+    @given(lives(), knowledges())
+    def test_keeping_progress_it_loses_no_step_that_was_done_whatever_has_become_of_catalog_and_user(
+        self, life: tuple[Outcome, Knowledge], now_known: Knowledge
+    ) -> None:
+        outcome, _ = life
+        before = {step.step_id: step for step in steps_of(outcome.checklist)}
+        in_catalog = {step.step_id for step in now_known.published.catalog.steps}
+
+        made = initialized(now_known, outcome.checklist, outcome.progress)
+
+        after = {step.step_id: step for step in steps_of(made.checklist)}
+        for step_id, step in before.items():
+            if step.status is COMPLETED:
+                assert after[step_id].status is COMPLETED
+                assert after[step_id].completed_at == step.completed_at
+                assert made.progress.evidence.get(step_id) == outcome.progress.evidence.get(step_id)
+            elif step.status is SKIPPED and step_id in in_catalog:
+                assert after[step_id].status in {SKIPPED, COMPLETED}
+        fresh = statuses(initialized(now_known).checklist).keys()
+        done = {step_id for step_id, step in before.items() if step.status in {COMPLETED, SKIPPED}}
+        assert fresh <= after.keys() <= fresh | done
+        assert [step.sort_order for step in after.values()] == sorted(step.sort_order for step in after.values())
+
+    @given(lives(), roles)
+    def test_keeping_progress_a_role_given_back_brings_its_steps_back_as_they_were(
+        self, life: tuple[Outcome, Knowledge], meanwhile: list[str]
+    ) -> None:
+        outcome, knowledge = life
+        without = later(knowledge, roles=meanwhile)
+
+        made = initialized(without, outcome.checklist, outcome.progress)
+        back = refreshed(made.checklist, made.progress, later(without, roles=knowledge.roles))
+
+        seen = {step.step_id: step for step in visible_steps(steps_of(back.checklist), knowledge.roles)}
+        for step in steps_of(outcome.checklist):
+            if step.status in {COMPLETED, SKIPPED}:
+                assert seen[step.step_id].status in {step.status, COMPLETED}
+
     @given(knowledges())
     def test_a_refresh_right_after_it_changes_nothing(self, knowledge: Knowledge) -> None:
         made = initialized(knowledge)

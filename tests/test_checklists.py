@@ -188,6 +188,46 @@ class TestInitialize:
             "profile": "COMPLETED", "pair": "UP_NEXT", "route": "SKIPPED", "terms": "UP_NEXT",
         }  # fmt: skip
 
+    def test_keep_progress_keeps_what_was_done_in_a_role_that_was_taken_away_and_comes_back(
+        self, world: Onboarding
+    ) -> None:
+        world.make_member(None, "dispatcher", "owner")
+        world.initialize()
+        world.complete("billing")
+        accepted(world.move("depot", "SKIPPED"))
+        before = next(step for step in world.shown()["guidedChecklist"]["steps"] if step["stepId"] == "billing")
+        unshared = [definition("billing", 40, roles=["owner"]), definition("depot", 45, roles=["owner"])]
+        world.publish({"name": "Without scopes", "steps": [definition("profile", 10), *unshared]})
+        world.make_member(None, "dispatcher")
+
+        without = statuses(world.initialize(keepProgress="true"))
+        world.make_member(None, "dispatcher", "owner")
+
+        assert without == {"profile": "UP_NEXT"}
+        after = world.shown()["guidedChecklist"]["steps"]
+        assert [step["stepId"] for step in after] == ["profile", "billing", "depot"]
+        assert after[1] == before
+        assert after[2]["status"] == "SKIPPED"
+
+    def test_keep_progress_keeps_what_was_completed_and_the_catalog_has_no_more(self, world: Onboarding) -> None:
+        world.initialize()
+        world.complete("profile")
+        accepted(world.move("route", "SKIPPED"))
+        world.publish({"name": "Next", "steps": [definition("new", 5)]})
+
+        assert statuses(world.initialize(keepProgress="true")) == {"new": "UP_NEXT", "profile": "COMPLETED"}
+
+    def test_keep_progress_keeps_when_the_checklist_was_completed(self, world: Onboarding) -> None:
+        world.publish({"name": "Short", "steps": [definition("profile")]})
+        world.initialize()
+        world.complete("profile")
+        before = world.shown()["guidedChecklist"]["completedAt"]
+
+        kept = world.initialize(keepProgress="true")["guidedChecklist"]
+
+        assert kept["completedAt"] == before
+        assert "completedAt" not in world.initialize()["guidedChecklist"]
+
     def test_it_keeps_the_rest_of_the_record(self, world: Onboarding) -> None:
         world.store(attributes={"theme": "dark"})
 

@@ -79,15 +79,18 @@ def is_generated(definition: StepDefinition, track: Track, roles: Iterable[str],
 def initialized(known: Knowledge, kept: GuidedChecklist | None = None, progress: Progress | None = None) -> Outcome:
     """A new checklist: the track's steps for the user's roles and interests, those already done marked so.
 
-    With `kept`, steps that were completed or skipped before stay so, and so does a checklist that was completed. The
-    same input gives the same checklist.
+    With `kept`, steps that were completed or skipped before stay, also where none would be made now, as a refresh has
+    them stay; so does the time at which that checklist was completed. The same input gives the same checklist.
     """
     before = {step.step_id: step for step in steps_of(kept) if step.status in DONE}
     steps = []
     for definition in known.published.catalog.steps:
-        if is_generated(definition, known.track, known.roles, known.interests):
-            old = before.get(definition.step_id)
-            steps.append(_described(definition, known.roles, old) if old else _new_step(definition, known.roles))
+        if definition.step_id in before:
+            steps.append(_described(definition, known.roles, before[definition.step_id]))
+        elif is_generated(definition, known.track, known.roles, known.interests):
+            steps.append(_new_step(definition, known.roles))
+    present = {step.step_id for step in steps}
+    steps += [step for step in before.values() if step.step_id not in present and step.status is Status.COMPLETED]
     evidence = {step_id: why for step_id, why in (progress.evidence if progress else {}).items() if step_id in before}
     checklist = GuidedChecklist(
         track=known.track,
