@@ -45,13 +45,16 @@ class Signal:
 
 @dataclass(frozen=True)
 class Why:
-    """Why a step is completed: by a signal since a minute, or by a person's `n`th move; `shared`: for all."""
+    """Why a step is completed: by a signal since a minute, or by a person's `n`th move.
+
+    `place`: for all of an enterprise, of the whole organization (''), or for nobody else (None).
+    """
 
     by: str
     minute: int | None = None
     signal: str = ""
     n: int = 0
-    shared: bool = False
+    place: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,26 +87,31 @@ class Model:
         self.people = {name: Person(name) for name in names}
         self.catalog: Catalog = {}
         self.signals: dict[tuple[str, str], Signal] = {}
-        self.shared: dict[tuple[str, str], Why] = {}
+        self.shared: dict[tuple[str, str], Why | None] = {}
+        """What is done for all, by place and step; None: an admin's reset took it back."""
 
     # What is seen.
 
     def steps(self, person: Person) -> dict[str, Kept]:
-        """The person's steps with what somebody did for all laid over."""
+        """The person's steps: what was done for all is as it is now, whatever they have stored of it."""
         done = self._done_for(person.enterprise)
-        return {
-            name: replace(kept, status="COMPLETED", why=done[name])
-            if name in done and kept.status != "COMPLETED"
-            else kept
-            for name, kept in person.steps.items()
-        }
+        steps = {}
+        for name, stored in person.steps.items():
+            kept, why = stored, stored.why
+            if why is not None and why.place is not None and (why.place, name) in self.shared:
+                now = self.shared[why.place, name]
+                kept = replace(kept, status="COMPLETED" if now else "UP_NEXT", why=now)
+            if kept.status != "COMPLETED" and name in done:
+                kept = replace(kept, status="COMPLETED", why=done[name])
+            steps[name] = kept
+        return steps
 
     def overlay(self, person: Person) -> list[str]:
         return [name for name, kept in self.steps(person).items() if kept != person.steps[name]]
 
     def _done_for(self, enterprise: str) -> dict[str, Why]:
         places = ["", enterprise]
-        return {name: why for place in places for (where, name), why in self.shared.items() if where == place}
+        return {name: why for place in places for (where, name), why in self.shared.items() if where == place and why}
 
     def shown(self, person: Person) -> dict[str, Kept]:
         return {
@@ -183,15 +191,19 @@ class Model:
             if kept.status != "COMPLETED":
                 why = done.get(name) or self.proof(person, self.catalog.get(name))
                 if why:
-                    steps[name] = replace(kept, status="COMPLETED", why=why)
-                    self.share(person, name, why)
+                    steps[name] = replace(kept, status="COMPLETED", why=self.share(person, name, why))
         return steps
 
-    def share(self, person: Person, name: str, why: Why) -> None:
+    def share(self, person: Person, name: str, why: Why) -> Why:
+        """Keep for all what counts for all, unless it was done earlier; answers why the step is completed."""
         spec = self.catalog.get(name)
-        if spec is not None and spec.scope != "user" and not why.shared:
-            place = "" if spec.scope == "organization" else person.enterprise
-            self.shared[place, name] = replace(why, shared=True)
+        if spec is None or spec.scope == "user" or why.place is not None:
+            return why
+        place = "" if spec.scope == "organization" else person.enterprise
+        told, known = replace(why, place=place), self.shared.get((place, name))
+        if known is None or _is_earlier(told, known):
+            self.shared[place, name] = told
+        return told
 
     def move(self, person: Person, name: str, target: str, *, admin: bool, stale: bool) -> str:
         """Move a step; answers the name of the problem with which that is refused, or ''."""
@@ -200,13 +212,12 @@ class Model:
             return refusal
         steps = self.steps(person)
         before, why = steps[name], Why(person.name, n=person.writes) if target == "COMPLETED" else None
-        steps[name] = replace(before, status=target, why=why)
-        if why:
-            self.share(person, name, why)
-        elif before.status == "COMPLETED":
-            # A reset. Those who have stored meanwhile that it was done for all keep it.
-            self.shared.pop(("", name), None)
-            self.shared.pop((person.enterprise, name), None)
+        steps[name] = replace(before, status=target, why=why and self.share(person, name, why))
+        if before.status == "COMPLETED":
+            # A reset, for all who are concerned.
+            for place in {"", person.enterprise, before.why.place if before.why else None}:
+                if (place, name) in self.shared:
+                    self.shared[place or "", name] = None
         self.write(person, steps)
         return ""
 
@@ -260,9 +271,8 @@ class Model:
                     continue
                 why = self.proof(person, spec)
                 if why and _says_more(why, kept):
-                    steps[name] = replace(kept, status="COMPLETED", why=why)
+                    steps[name] = replace(kept, status="COMPLETED", why=self.share(person, name, why))
                     completed += kept.status != "COMPLETED"
-                    self.share(person, name, why)
             if steps != before:
                 self.write(person, steps)
         return completed
@@ -272,5 +282,9 @@ def _says_more(why: Why, kept: Kept) -> bool:
     """Whether a signal completes the step, or says that one which signals completed was so earlier."""
     if kept.status != "COMPLETED":
         return True
-    known = kept.why
-    return known is not None and not known.shared and known.minute is not None and (why.minute or 0) < known.minute
+    return kept.why is not None and kept.why.minute is not None and _is_earlier(why, kept.why)
+
+
+def _is_earlier(why: Why, known: Why) -> bool:
+    """People move steps later than all signals."""
+    return why.minute is not None and (known.minute is None or why.minute < known.minute)

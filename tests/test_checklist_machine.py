@@ -252,6 +252,15 @@ class Machine(RuleBasedStateMachine):
         if done:
             self.moved(name, data.draw(st.sampled_from(done)), "UP_NEXT", admin=True)
 
+    @rule(first=people, step=st.sampled_from(["billing", "depot", "fence"]), resets=people)
+    def do_for_all_and_reset(self, first: str, step: str, resets: str) -> None:
+        """Both have stored that it is done when an admin resets it for one of them."""
+        self.moved(first, step, "IN_PROGRESS")
+        self.moved(first, step, "COMPLETED")
+        for name in self.ids:
+            self.refresh(name, None, admin=True)
+        self.moved(resets, step, "UP_NEXT", admin=True)
+
     def moved(self, name: str, step: str, status: str, *, condition: str = "", admin: bool = False) -> None:
         person, client = self.person(name), self.world.platform if admin else self.clients[name]
         tags, now = self.tags[name], self.key(name)

@@ -14,9 +14,9 @@ from milepost.domain.catalog_files import read
 from milepost.domain.checklists import Knowledge, Outcome, Published, arrived, initialized, refreshed, steps_of
 from milepost.domain.checklists import with_completed_at as completion_told
 from milepost.domain.conditions import Facts
-from milepost.domain.contract import GuidedChecklist, Status, Step, Track
-from milepost.domain.progress import Evidence
-from milepost.domain.records import visible_steps
+from milepost.domain.contract import GuidedChecklist, Status, Step, Track, UserProperties
+from milepost.domain.progress import Evidence, Progress, Sharing, done_for_all
+from milepost.domain.records import Record, visible_steps, with_shared
 from milepost.domain.transitions import Move, moved
 from milepost.problems import Problem
 from tests.checklists import (
@@ -392,6 +392,128 @@ def same_as_if_known_before(came: tuple[Any, ...], knowledge: Knowledge, happene
     made = initialized(later(knowledge, facts=Facts(counted(happened))))
     checklist = made.checklist
     return came == (steps_of(checklist), checklist.completed_at is not UNSET, made.progress.evidence)
+
+
+PLACES = ["", "north", "south"]
+
+evidences = st.builds(
+    lambda number, by: Evidence("signal", minute(number), by, ("a",)), st.integers(0, 3), some([str(PERSON), None])
+)
+
+
+@st.composite
+def sharings(draw: st.DrawFn) -> Sharing:
+    """What has been done for all, and what of it was taken back."""
+    drawn = draw(st.dictionaries(some(PLACES), st.dictionaries(some(NAMES), st.none() | evidences)))
+    return {
+        place: {
+            step_id: why and msgspec.structs.replace(why, shared=True, enterprise_id=place)
+            for step_id, why in done.items()
+        }
+        for place, done in drawn.items()
+    }
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    """A checklist of an enterprise with steps that are open or done: alone, for all of a place, or nobody knows why."""
+    steps, evidence = [], {}
+    for step_id in draw(st.lists(some(NAMES), unique=True)):
+        step = plain_step(step_id, status=draw(some(list(Status))))
+        if step.status is COMPLETED:
+            why, place = draw(evidences), draw(some([*PLACES, None, "unknown"]))
+            step = msgspec.structs.replace(step, completed_at=why.at, completed_by=PERSON if why.by else UNSET)
+            if place is not None:
+                at = None if place == "unknown" else place
+                why = msgspec.structs.replace(why, shared=True, enterprise_id=at)
+            if draw(st.booleans()) or place is not None:
+                evidence[step_id] = why
+        steps.append(step)
+    checklist = GuidedChecklist(
+        track=Track.A, computed_at=NOON, steps=steps, completed_at=NOON if draw(st.booleans()) else UNSET
+    )
+    properties = UserProperties(user_id="ada", created_date=NOON, modified_date=NOON, guided_checklist=checklist)
+    return Record(properties, 1, Progress("acme", 1, draw(some(PLACES)), evidence))
+
+
+def steps_in(record: Record) -> dict[str, Step]:
+    assert record.properties.guided_checklist is not UNSET
+    return {step.step_id: step for step in steps_of(record.properties.guided_checklist)}
+
+
+class TestDoneForAll:
+    @given(records(), sharings())
+    def test_every_step_is_shown_as_what_is_true_of_it_now(self, record: Record, sharing: Sharing) -> None:
+        assert record.progress is not None
+        shown = with_shared(record, sharing)
+
+        for step_id, step in steps_in(record).items():
+            now, copy = steps_in(shown)[step_id], record.progress.evidence.get(step_id)
+            rows = [sharing[place][step_id] for place in PLACES if step_id in sharing.get(place, {})]
+            told = {row.enterprise_id: row for row in rows if row is not None}
+            here = [told[place] for place in (record.progress.enterprise_id, "") if place in told]
+            if step.status is COMPLETED:
+                place = copy.enterprise_id if copy is not None else None
+                if place is None or step_id not in sharing.get(place, {}):
+                    assert now == step
+                    continue
+                here = [told[place]] if place in told else here
+            if here:
+                assert (now.status, now.completed_at) == (COMPLETED, here[0].at)
+                assert now.completed_by == (UNSET if here[0].by is None else PERSON)
+            elif step.status is COMPLETED:
+                assert (now.status, now.completed_at, now.completed_by) == (UP_NEXT, UNSET, UNSET)
+            else:
+                assert now == step
+
+    @given(records(), sharings())
+    def test_evidence_is_told_of_completed_steps_alone(self, record: Record, sharing: Sharing) -> None:
+        shown = with_shared(record, sharing)
+
+        assert shown.progress is not None
+        done = {step_id for step_id, step in steps_in(shown).items() if step.status is COMPLETED}
+        assert shown.progress.evidence.keys() <= done
+
+    @given(records(), sharings())
+    def test_once_it_is_stored_nothing_is_laid_over_it_any_more(self, record: Record, sharing: Sharing) -> None:
+        stored = msgspec.structs.replace(with_shared(record, sharing), shared={})
+
+        assert with_shared(stored, sharing) == stored
+
+    @given(records(), sharings(), sharings())
+    def test_what_is_shown_differently_has_another_mark_in_the_etag(
+        self, record: Record, sharing: Sharing, other: Sharing
+    ) -> None:
+        shown, otherwise = with_shared(record, sharing), with_shared(record, other)
+
+        assert (shown.shared == otherwise.shared) == (
+            (shown.properties, shown.progress) == (otherwise.properties, otherwise.progress)
+        )
+
+    @given(knowledges(), records(), sharings())
+    def test_a_refresh_completes_nothing_that_was_taken_back_unless_signals_say_so(
+        self, knowledge: Knowledge, record: Record, sharing: Sharing
+    ) -> None:
+        shown = with_shared(record, sharing)
+        assert shown.progress is not None
+        assert shown.properties.guided_checklist is not UNSET
+        done = done_for_all(sharing, shown.progress.enterprise_id)
+        knowledge = msgspec.structs.replace(knowledge, shared=done, enterprise_id=shown.progress.enterprise_id)
+
+        after = refreshed(shown.properties.guided_checklist, shown.progress, knowledge)
+
+        taken_back = {step_id for step_id, why in shown.shared.items() if why is None}
+        assert not [why for step_id, why in after.proofs.items() if step_id in taken_back and why.shared]
+
+    @given(st.lists(evidences, min_size=1), st.data())
+    def test_of_what_several_did_the_earliest_counts_in_whatever_order_it_comes(
+        self, several: list[Evidence], data: st.DataObject
+    ) -> None:
+        known, *others = (msgspec.structs.replace(why, shared=True) for why in data.draw(st.permutations(several)))
+        for why in others:
+            known = why if known.gives_way_to(why) else known
+
+        assert known.at == min(why.at for why in several)
 
 
 TABLE = {

@@ -611,6 +611,204 @@ class TestSteps:
         assert world.read().headers["etag"] == before
 
 
+class TestResetForAll:
+    """One of two owners has done the organization's step, and both have it in their records."""
+
+    @pytest.fixture
+    def pair(self, world: Onboarding) -> tuple[Onboarding, Onboarding]:
+        one, other = world.another("owner"), world.another("owner")
+        one.initialize()
+        other.initialize()
+        one.complete("billing")
+        other.refresh()
+        return one, other
+
+    @pytest.mark.parametrize("whose", [0, 1])
+    def test_it_takes_the_step_back_for_everyone_whoevers_step_is_reset(
+        self, pair: tuple[Onboarding, Onboarding], whose: int
+    ) -> None:
+        before = [each.read() for each in pair]
+
+        accepted(pair[whose].move("billing", "UP_NEXT", pair[0].platform))
+
+        for each, read in zip(pair, before, strict=True):
+            step = billing(each.shown())
+            assert step["status"] == "UP_NEXT"
+            assert not {"completedAt", "completedBy"} & step.keys()
+            assert evidence(each, "billing") == {}
+            changed = each.read(**{"If-None-Match": read.headers["etag"]})
+            assert changed.status_code == 200
+            assert each.read(**{"If-None-Match": changed.headers["etag"]}).status_code == 304
+
+    def test_a_write_keeps_that_it_was_taken_back(self, pair: tuple[Onboarding, Onboarding]) -> None:
+        one, other = pair
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+        other.refresh()
+        stored = other.read()
+
+        one.refresh()
+
+        assert billing(other.shown())["status"] == billing(one.shown())["status"] == "UP_NEXT"
+        assert other.read(**{"If-None-Match": stored.headers["etag"]}).status_code == 304
+
+    def test_a_patch_of_anything_else_keeps_it_too(self, pair: tuple[Onboarding, Onboarding]) -> None:
+        one, other = pair
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+
+        patch = other.user.patch(other.path, params={"orgId": other.org_id}, json={"attributes": {"theme": "dark"}})
+
+        assert billing(accepted(patch))["status"] == "UP_NEXT"
+        assert other.statuses()["billing"] == "UP_NEXT"
+
+    def test_who_did_not_do_it_before_can_do_it_now_for_all(self, pair: tuple[Onboarding, Onboarding]) -> None:
+        one, other = pair
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+
+        other.complete("billing")
+
+        assert billing(one.shown()) == billing(other.shown())
+        assert billing(one.shown())["completedBy"] == evidence(other, "billing")["by"]
+
+    def test_the_first_may_do_it_again_and_the_others_see_the_new_time(
+        self, pair: tuple[Onboarding, Onboarding]
+    ) -> None:
+        one, other = pair
+        before = other.read()
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+
+        one.complete("billing")
+
+        after = other.read()
+        assert billing(after.json()) == billing(one.shown())
+        assert billing(after.json())["completedAt"] > billing(before.json())["completedAt"]
+        assert after.headers["etag"] != before.headers["etag"]
+
+    def test_who_joins_later_has_the_step_open(self, pair: tuple[Onboarding, Onboarding]) -> None:
+        one, _ = pair
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+
+        assert statuses(one.another("owner").initialize())["billing"] == "UP_NEXT"
+
+    def test_it_is_taken_back_for_who_has_not_stored_it_yet(self, world: Onboarding) -> None:
+        one, reader = world.another("owner"), world.another("owner")
+        one.initialize()
+        reader.initialize()
+        open_before = reader.read()
+        one.complete("billing")
+
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+
+        assert reader.read().json() == open_before.json()
+        assert reader.statuses()["billing"] == "UP_NEXT"
+
+    @pytest.mark.parametrize("keep", ["true", "false"])
+    def test_a_checklist_made_anew_has_the_step_open(self, pair: tuple[Onboarding, Onboarding], keep: str) -> None:
+        one, other = pair
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+
+        assert statuses(other.initialize(keepProgress=keep))["billing"] == "UP_NEXT"
+
+    def test_a_checklist_that_was_complete_is_so_again_since_the_step_was_done_again(
+        self, pair: tuple[Onboarding, Onboarding]
+    ) -> None:
+        one, other = pair
+        one.publish({"name": "Short", "steps": [definition("billing", roles=["owner"], scope="organization")]})
+        complete = other.refresh()["guidedChecklist"]["completedAt"]
+        accepted(one.move("billing", "UP_NEXT", one.platform))
+        in_between = other.shown()["guidedChecklist"]
+
+        one.complete("billing")
+
+        assert "completedAt" not in in_between
+        assert other.shown()["guidedChecklist"]["completedAt"] == billing(one.shown())["completedAt"] > complete
+
+    def test_a_step_taken_back_in_one_enterprise_stays_done_in_another(self, world: Onboarding) -> None:
+        one, other = world.another("owner"), world.another("owner")
+        south = fresh("enterprise")
+        world.put(f"/organizations/{world.org_id}/enterprises/{south}", {"name": "South"})
+        one.initialize()
+        other.initialize(enterpriseId=south)
+        one.report("depot.opened", enterpriseid=one.enterprise_id)
+        other.report("depot.opened", enterpriseid=south)
+
+        accepted(one.move("depot", "UP_NEXT", one.platform))
+
+        assert one.statuses()["depot"] == "UP_NEXT"
+        assert other.statuses()["depot"] == "COMPLETED"
+
+    def test_a_step_is_taken_back_where_it_was_done_though_the_checklist_is_for_another_enterprise_by_now(
+        self, world: Onboarding
+    ) -> None:
+        one, other = world.another("owner"), world.another("owner")
+        south = fresh("enterprise")
+        world.put(f"/organizations/{world.org_id}/enterprises/{south}", {"name": "South"})
+        one.initialize()
+        one.report("depot.opened", enterpriseid=one.enterprise_id)
+        other.initialize()
+        one.initialize(enterpriseId=south, keepProgress="true")
+
+        accepted(one.move("depot", "UP_NEXT", one.platform))
+
+        assert other.statuses()["depot"] == "UP_NEXT"
+
+    def test_what_was_done_in_an_enterprise_that_is_gone_stays_done_for_who_has_stored_it(
+        self, world: Onboarding
+    ) -> None:
+        world.make_member(None, "owner")
+        world.initialize()
+        world.report("depot.opened", enterpriseid=world.enterprise_id)
+        other = world.another("owner")
+        other.initialize()
+
+        world.platform.delete(f"{BASE}/organizations/{world.org_id}/enterprises/{world.enterprise_id}")
+
+        assert world.statuses()["depot"] == other.statuses()["depot"] == "COMPLETED"
+
+
+class TestWhoWasFirst:
+    """Two members, and a step that is done for the organization by the signals of either."""
+
+    @pytest.mark.parametrize("late", [True, False], ids=["the earlier one is reported late", "in their order"])
+    @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
+    def test_the_order_in_which_signals_of_several_members_arrive_does_not_matter(
+        self, world: Onboarding, *, late: bool, together: bool
+    ) -> None:
+        step = definition("fence", scope="organization", completeWhen="signals['fenced'].count > 0")
+        world.publish({"name": "Short", "steps": [definition("profile", 5), step]})
+        # The users of a batch are worked through in the order of their ids.
+        later, earlier = sorted((world.another("dispatcher") for _ in range(2)), key=lambda one: one.user_id)
+        both = [
+            later.event("fenced", time="2026-03-02T08:00:00Z"),
+            earlier.event("fenced", time="2026-03-01T08:00:00Z"),
+        ]
+        for each in (later, earlier):
+            each.initialize()
+        earlier.complete("profile")
+        by = earlier.shown()["guidedChecklist"]["steps"][0]["completedBy"]
+
+        for batch in [both] if together else [[event] for event in (both if late else reversed(both))]:
+            headers = {"Content-Type": "application/cloudevents-batch+json"}
+            accepted(world.platform.post(f"{BASE}/signals", json=batch, headers=headers))
+
+        for each in (later, earlier, world.another("dispatcher")):
+            if each not in (later, earlier):
+                each.initialize()
+            shown = each.shown()["guidedChecklist"]["steps"][1]
+            assert (shown["completedAt"], shown["completedBy"]) == ("2026-03-01T08:00:00Z", by)
+        assert evidence(later, "fence") == evidence(earlier, "fence")
+
+
+def billing(body: Json) -> Json:
+    return next(step for step in body["guidedChecklist"]["steps"] if step["stepId"] == "billing")
+
+
+def evidence(world: Onboarding, step_id: str) -> Json:
+    """By what explain says that the step was completed: {} where it says nothing."""
+    told = accepted(world.user.get(f"{world.path}/guided-checklist/explain", params={"orgId": world.org_id}))
+    (why,) = (step.get("evidence", {}) for step in told["steps"] if step["stepId"] == step_id)
+    return dict(why)
+
+
 class TestCompletion:
     def test_completed_at_is_set_with_the_last_visible_step_and_cleared_when_a_new_one_appears(
         self, world: Onboarding

@@ -152,6 +152,27 @@ BAD_LINES |= {
             "/evidence/by: must be",
         ),
         (
+            "a step done for all without a word on its evidence",
+            {name: value for name, value in SHARED.items() if name != "evidence"},
+            "/evidence: is required",
+        ),
+        (
+            "a step done for all in two places",
+            SHARED | {"evidence": {"how": "person", "at": "2025-01-01T00:00:00Z", "enterpriseId": "north"}},
+            "/evidence/enterpriseId: is what the line says beside its evidence",
+        ),
+        (
+            "evidence that counts somewhere but for nobody else",
+            RECORD
+            | {
+                "progress": {
+                    "version": 1,
+                    "evidence": {"a": {"how": "person", "at": "2025-01-01T00:00:00Z", "enterpriseId": "north"}},
+                }
+            },
+            "/progress/evidence/a/enterpriseId: stands only beside shared: true",
+        ),
+        (
             "progress of a version that is not there",
             RECORD | {"progress": {"orgId": "acme", "version": 9}},
             "/progress/version: names no version of the catalog",

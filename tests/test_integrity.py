@@ -111,6 +111,8 @@ class TestChecklists:
             connection.execute(insert(signals), signal | {"org_id": "acme", "enterprise_id": "gone"})
             done = {"step_id": "a", "evidence": '{"how":"person","at":"2026-03-01T00:00:00Z"}', "org_id": "acme"}
             connection.execute(insert(shared_completions), [done | {"enterprise_id": name} for name in ("", "north")])
+            taken_back = {"step_id": "b", "evidence": "null", "org_id": "acme", "enterprise_id": ""}
+            connection.execute(insert(shared_completions), taken_back)
             progress = '{"orgId":"","version":1,"enterpriseId":"gone","evidence":{}}'
             connection.execute(update(properties).values(progress=progress))
 
@@ -135,7 +137,7 @@ class TestChecklists:
                 "1 catalogs that are not sound",
             ),
             (
-                update(shared_completions).where(shared_completions.c.enterprise_id == "").values(org_id="gone"),
+                update(shared_completions).where(shared_completions.c.step_id == "b").values(org_id="gone"),
                 "1 steps done for all of an organization that does not exist",
             ),
             (
@@ -144,7 +146,7 @@ class TestChecklists:
             ),
             (
                 update(shared_completions).values(evidence="{}"),
-                "2 steps done for all whose evidence cannot be read",
+                "3 steps done for all whose evidence cannot be read",
             ),
             (update(properties).values(progress="{"), "1 records whose progress cannot be read"),
             (

@@ -27,7 +27,7 @@ from milepost.domain.records import Record
 from milepost.domain.tracks import by_memberships
 from milepost.edge import new_id, now
 from milepost.problems import Problem
-from milepost.properties.queries import HOME, Situation
+from milepost.properties.queries import HOME, Lookup, Situation, look_up
 from milepost.properties.service import Change, Properties, erasing, replacing
 from milepost.settings import Settings
 from milepost.signals import service as signals
@@ -209,6 +209,21 @@ def test_an_enterprise_that_is_deleted_while_a_step_is_done_for_all_of_it(url: s
         )
 
     run(url, each)
+
+
+def test_a_step_that_two_do_for_all_at_the_same_time_is_done_since_the_earlier_of_them(url: str) -> None:
+    moments = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2)]
+
+    def do(connection: Connection, _: Context, step_id: str, at: datetime) -> None:
+        share(connection, "acme", "", step_id, Evidence("signal", at, str(at.day), shared=True))
+
+    async def each(first: Process, second: Process, step_id: str) -> None:
+        await meet(first.directory(do, step_id, moments[1]), second.directory(do, step_id, moments[0]))
+
+    run(url, each)
+    (found,) = directly(url, lambda connection: look_up(connection, [Lookup("jane", "acme", "")]))
+    assert {why and why.at for why in found.shared[""].values()} == {moments[0]}
+    assert len(found.shared[""]) == ROUNDS
 
 
 def shared_by_hand(connection: Connection, context: Context, org_id: str, enterprise_id: str) -> None:

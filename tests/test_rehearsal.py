@@ -18,7 +18,7 @@ from milepost.domain.catalog import Catalog, Scope, StepDefinition
 from milepost.domain.checklists import Knowledge, Published, counts_for_all_of, initialized, refreshed, steps_of
 from milepost.domain.conditions import Facts, SignalCount
 from milepost.domain.contract import GuidedChecklist, Status, Track, UserProperties
-from milepost.domain.progress import Evidence, Progress
+from milepost.domain.progress import Evidence, Progress, Sharing, done_for_all
 from milepost.domain.records import Record, visible_steps, with_shared
 from milepost.domain.rehearsals import SAMPLES, Rehearsal, Subject, Tally
 from tests.arrange import BASE, Json, World, fresh, pointers, refused
@@ -259,11 +259,11 @@ class Member(msgspec.Struct):
     facts: Facts
     enterprise_id: str
 
-    def read(self, done: Mapping[str, Mapping[str, Evidence]]) -> Record:
+    def read(self, done: Sharing) -> Record:
         """The record, with what others did for all laid over it."""
-        return with_shared(self.record, {**done.get("", {}), **done.get(self.enterprise_id, {})})
+        return with_shared(self.record, done)
 
-    def knows(self, catalog: Published, done: Mapping[str, Mapping[str, Evidence]]) -> Knowledge:
+    def knows(self, catalog: Published, done: Sharing) -> Knowledge:
         return Knowledge(
             published=catalog,
             track=checklist_of(self.record).track,
@@ -272,7 +272,7 @@ class Member(msgspec.Struct):
             facts=self.facts,
             now=NOW,
             enterprise_id=self.enterprise_id,
-            shared={**done.get("", {}), **done.get(self.enterprise_id, {})},
+            shared=done_for_all(done, self.enterprise_id),
         )
 
 
@@ -307,9 +307,7 @@ def members(draw: st.DrawFn, first: Published, number: int) -> Member:
     return Member(f"user-{number}", record_of(checklist, outcome.progress), facts, enterprise_id)
 
 
-def seen_after_all_refresh(
-    crowd: Sequence[Member], catalog: Published, done: Mapping[str, Mapping[str, Evidence]]
-) -> dict[str, dict[str, Status]]:
+def seen_after_all_refresh(crowd: Sequence[Member], catalog: Published, done: Sharing) -> dict[str, dict[str, Status]]:
     """What each sees once the catalog is published and everyone has refreshed, one after the other."""
     by_id = {each.step_id: each for each in catalog.catalog.steps}
     shared = {place: dict(steps) for place, steps in done.items()}
@@ -320,7 +318,7 @@ def seen_after_all_refresh(
         for step_id, why in outcome.proofs.items():
             place = counts_for_all_of(by_id.get(step_id), member.enterprise_id, why)
             if place is not None:
-                shared.setdefault(place, {})[step_id] = msgspec.structs.replace(why, shared=True)
+                shared.setdefault(place, {})[step_id] = msgspec.structs.replace(why, shared=True, enterprise_id=place)
         stored[member.user_id] = msgspec.structs.replace(member, record=record_of(outcome.checklist, outcome.progress))
     return {
         user_id: {
@@ -341,7 +339,12 @@ def test_what_is_rehearsed_is_what_then_happens(
     place: str,
 ) -> None:
     crowd = [data.draw(members(first, number)) for number in range(data.draw(st.integers(1, 3)))]
-    done = {place: {step_id: Evidence("person", NOW, shared=True) for step_id in done_before}}
+    done = {
+        place: {
+            step_id: data.draw(st.sampled_from([Evidence("person", NOW, shared=True, enterprise_id=place), None]))
+            for step_id in done_before
+        }
+    }
     subjects = [
         Subject(
             member.user_id,

@@ -14,9 +14,10 @@ from milepost.transfer import queries
 from tests.arrange import BASE, Json, checklist, step
 from tests.command import Command, ready
 from tests.conftest import KINDS, Service, empty_database, start_service
-from tests.ndjson import DATA, DIRECTORY, ONBOARDING, ONLY_SQLITE, as_text, catalog, on
-from tests.test_checklists import Onboarding, accepted, definition
+from tests.ndjson import DATA, DIRECTORY, ONBOARDING, ONLY_SQLITE, RECORDS, as_text, catalog, on
+from tests.test_checklists import CATALOG, Onboarding, accepted, definition, statuses
 
+FIRST = {**CATALOG, "steps": [*CATALOG["steps"], definition("fleet", 80, roles=["owner"], scope="organization")]}
 SECOND = {
     "name": "Second",
     "steps": [
@@ -69,10 +70,13 @@ def move(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def onboarding_under_way(service: Service) -> Onboarding:
-    """Two versions, of which the older is current; signals of all sorts; steps done by proof, by hand and for all."""
+    """Versions, of which the last is not current; signals of all sorts; steps done by proof, by hand, for all, and one
+    that was taken back when two had stored it.
+    """
     world = Onboarding(service)
+    world.publish(FIRST)
     world.publish(SECOND)
-    accepted(world.platform.put(f"{BASE}/organizations/{world.org_id}/catalog/current", json={"version": 1}))
+    accepted(world.platform.put(f"{BASE}/organizations/{world.org_id}/catalog/current", json={"version": 2}))
     world.platform.put(f"{BASE}/catalog", json={"name": "For all", "steps": []})
     world.make_member(None, "dispatcher", "owner")
     colleague = world.another("owner")
@@ -81,22 +85,24 @@ def onboarding_under_way(service: Service) -> Onboarding:
     world.report("paired", time="2026-03-01T08:00:00.000001Z")
     world.report("paired", subject=None)
     colleague.complete("billing")
+    colleague.complete("fleet")
     world.report("depot.opened", enterpriseid=world.enterprise_id)
     world.complete("profile")
     world.refresh()
+    accepted(colleague.move("fleet", "UP_NEXT", world.platform))
     return world
 
 
 def test_every_kind_of_line_is_in_the_export(move: Move) -> None:
     lines = move.here.must("export", "-").objects
 
-    kinds = [line["kind"] for line in lines]
-    assert kinds.count("catalog") == 3
-    assert [line["current"] for line in lines if line["kind"] == "catalog"] == [True, True, False]
+    assert [line["current"] for line in lines if line["kind"] == "catalog"] == [True, False, True, False]
     assert [line.get("subject") for line in lines if line["kind"] == "signal"] == [
         None, move.world.user_id, move.world.user_id,
     ]  # fmt: skip
-    assert sorted(line["stepId"] for line in lines if line["kind"] == "shared") == ["billing", "depot"]
+    shared = {line["stepId"]: line["evidence"] for line in lines if line["kind"] == "shared"}
+    assert shared.keys() == {"billing", "depot", "fleet"}
+    assert shared["fleet"] is None
     assert all("progress" in line for line in lines if line["kind"] == "record")
 
 
@@ -117,6 +123,7 @@ def test_the_evidence_is_the_same_and_a_refresh_changes_nothing(move: Move) -> N
     assert {step_id: why["how"] for step_id, why in evidence.items()} == {
         "profile": "person", "pair": "signal", "billing": "person", "depot": "signal",
     }  # fmt: skip
+    assert statuses(shown.json())["fleet"] == "UP_NEXT"
     assert came == before
     assert shown_there.json() == shown.json()
     assert shown_there.headers["etag"] == shown.headers["etag"]
@@ -258,6 +265,27 @@ class TestShared:
 
         assert first in command.must("export", "-").objects
         assert told(command, "shared_steps.imported") == [("acme", {"steps": [{"enterpriseId": "", "stepId": "b"}]})]
+
+    def test_a_step_that_was_taken_back_stays_so_whatever_an_older_export_says(self, command: Command) -> None:
+        taken_back = {**ONBOARDING[2], "evidence": None}
+        command.must("import", "-", stdin=as_text([*DIRECTORY, taken_back]))
+
+        command.must("import", "-", stdin=as_text([ONBOARDING[2], taken_back]))
+
+        assert [line for line in command.must("export", "-").objects if line["kind"] == "shared"] == [taken_back]
+        assert told(command, "shared_steps.imported") == [("acme", {"steps": [{"enterpriseId": "", "stepId": "b"}]})]
+        assert "sound" in command.must("db", "check").out
+
+    def test_what_a_record_has_of_a_step_done_for_all_comes_with_where_that_was(self, command: Command) -> None:
+        (line,) = (line for line in RECORDS if line["properties"]["userId"] == "ada")
+        why = {"how": "person", "at": "2025-03-01T10:00:00Z", "shared": True}
+        evidence = {"a": why | {"enterpriseId": "north"}, "b": why | {"enterpriseId": ""}, "c": why}
+        copies = {**line, "progress": {**line["progress"], "evidence": evidence}}
+        command.must("import", "-", stdin=as_text([*DIRECTORY, copies]))
+
+        (came,) = (line for line in command.must("export", "-").objects if line["kind"] == "record")
+
+        assert came["progress"]["evidence"] == evidence
 
 
 class TestProgress:

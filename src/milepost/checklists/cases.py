@@ -23,7 +23,7 @@ from milepost.domain.checklists import Knowledge, Outcome, Published
 from milepost.domain.conditions import Facts, SignalCount
 from milepost.domain.contract import GuidedChecklist, Track, UserProperties
 from milepost.domain.json_text import parse
-from milepost.domain.progress import Evidence, Progress
+from milepost.domain.progress import Evidence, Progress, done_for_all
 from milepost.domain.records import changes, replaced
 from milepost.domain.wording import Wording
 from milepost.journal import queries as journal
@@ -133,7 +133,7 @@ def knowledge(
         facts=facts,
         now=now,
         enterprise_id=enterprise_id,
-        shared={**situation.shared.get("", {}), **situation.shared.get(enterprise_id, {})},
+        shared=done_for_all(situation.shared, enterprise_id),
         person=None if situation.person is None else UUID(situation.person),
     )
 
@@ -195,8 +195,11 @@ def stored(
 ) -> Answer:
     """Store what was decided, what of it counts for others, and the events."""
     definitions = {definition.step_id: definition for definition in known.published.catalog.steps}
-    for step_id, why in (*outcome.proofs.items(), *outcome.corrections.items()):
-        share(connection, case.org_id, known.enterprise_id, definitions.get(step_id), why)
+    evidence = {
+        step_id: share(connection, case.org_id, known.enterprise_id, definitions.get(step_id), why)
+        for step_id, why in (*outcome.proofs.items(), *outcome.corrections.items())
+    }
+    progress = msgspec.structs.replace(outcome.progress, evidence={**outcome.progress.evidence, **evidence})
     name, data = event
     told: dict[str, object] = {
         **data,
@@ -204,7 +207,7 @@ def stored(
     }
     if outcome.failures:
         told["conditionsFailed"] = dict(outcome.failures)
-    return saved(connection, context, case, outcome.checklist, outcome.progress, (name, told))
+    return saved(connection, context, case, outcome.checklist, progress, (name, told))
 
 
 def store_arrival(connection: Connection, context: Context, case: Case, outcome: Outcome, known: Knowledge) -> Answer:
@@ -217,11 +220,15 @@ def store_arrival(connection: Connection, context: Context, case: Case, outcome:
 
 def share(
     connection: Connection, org_id: str, enterprise_id: str, definition: StepDefinition | None, why: Evidence
-) -> None:
+) -> Evidence:
+    """Keep for others what counts for them, and answer the evidence as the record has it: as a copy of that."""
     place = checklists.counts_for_all_of(definition, enterprise_id, why)
     if definition is None or place is None:
-        return
-    queries.share(connection, org_id, place, definition.step_id, msgspec.structs.replace(why, shared=True))
+        return why
+    shared = msgspec.structs.replace(why, shared=True)
+    if not queries.share(connection, org_id, place, definition.step_id, shared):
+        return why
+    return msgspec.structs.replace(shared, enterprise_id=place)
 
 
 def saved(

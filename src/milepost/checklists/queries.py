@@ -11,17 +11,20 @@ from sqlalchemy import (
     Connection,
     Executable,
     Text,
-    delete,
+    and_,
+    false,
     func,
     literal_column,
     or_,
     select,
     tuple_,
+    update,
 )
 
 from milepost.domain.conditions import SignalCount
 from milepost.domain.progress import Evidence
 from milepost.domain.records import moment
+from milepost.properties.queries import decode_evidence
 from milepost.store.database import Conflict, as_rows, rows, upsert
 from milepost.store.schema import (
     current_catalogs,
@@ -35,6 +38,9 @@ from milepost.store.schema import (
 
 EVERYONE = ""
 """The user id of a signal without a subject: it counts for every member of the enterprise or organization."""
+
+TAKEN_BACK = "null"
+"""The evidence of a step that was done for all and is so no more."""
 
 
 def prior_enterprises(connection: Connection, user_id: str, enterprise_id: str) -> list[str]:
@@ -66,27 +72,38 @@ def keep_directory(connection: Connection, org_id: str) -> None:
         raise Conflict
 
 
-def share(connection: Connection, org_id: str, enterprise_id: str, step_id: str, evidence: Evidence) -> None:
-    """Keep that a step is done for all of an enterprise ('' for the whole organization), unless that is gone."""
+def share(connection: Connection, org_id: str, enterprise_id: str, step_id: str, evidence: Evidence) -> bool:
+    """Keep that a step is done for all of an enterprise ('' for the whole organization), unless that is gone: False.
+
+    Of what several have done, the earliest is kept.
+    """
     place = select(organizations.c.org_id).where(organizations.c.org_id == org_id)
     if enterprise_id:
         here = (enterprises.c.org_id == organizations.c.org_id) & (enterprises.c.enterprise_id == enterprise_id)
         place = place.join(enterprises, here)
     # Held, so that neither is deleted before this is committed, and would leave it behind.
     if connection.execute(place.with_for_update(read=True, key_share=True)).first() is None:
-        return
+        return False
     key = {"org_id": org_id, "enterprise_id": enterprise_id, "step_id": step_id}
-    upsert(connection, shared_completions, key, {"evidence": msgspec.json.encode(evidence).decode()})
+    text = msgspec.json.encode(evidence).decode()
+    # Where there is a row already, also one that somebody else is about to commit, it stays for now, and is held.
+    if not upsert(connection, shared_completions, key, {"evidence": text}, false()):
+        row = _row(org_id, enterprise_id, step_id)
+        known = decode_evidence(connection.execute(select(shared_completions.c.evidence).where(row)).scalar_one())
+        if known is None or msgspec.structs.replace(known, shared=True).gives_way_to(evidence):
+            connection.execute(update(shared_completions).where(row).values(evidence=text))
+    return True
 
 
 def unshare(connection: Connection, org_id: str, enterprise_id: str, step_id: str) -> None:
-    """Take that back: an admin has reset the step."""
-    table = shared_completions
-    connection.execute(
-        delete(table).where(
-            table.c.org_id == org_id, table.c.enterprise_id == enterprise_id, table.c.step_id == step_id
-        )
-    )
+    """Take that back: an admin has reset the step. The row stays, for those who have stored that it was done."""
+    row = _row(org_id, enterprise_id, step_id)
+    connection.execute(update(shared_completions).where(row).values(evidence=TAKEN_BACK))
+
+
+def _row(org_id: str, enterprise_id: str, step_id: str) -> ColumnElement[bool]:
+    place = and_(shared_completions.c.org_id == org_id, shared_completions.c.enterprise_id == enterprise_id)
+    return place & (shared_completions.c.step_id == step_id)
 
 
 def with_checklists(connection: Connection, org_id: str, after: str, limit: int) -> Sequence[str]:

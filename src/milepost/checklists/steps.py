@@ -93,11 +93,13 @@ def _with_evidence(
     evidence = {step_id: why for step_id, why in progress.evidence.items() if step_id != after.step_id}
     if after.status is Status.COMPLETED and after.completed_at is not UNSET:
         by = None if after.completed_by is UNSET else str(after.completed_by)
-        evidence[after.step_id] = Evidence("person", after.completed_at, by)
-        share(connection, case.org_id, progress.enterprise_id, definition, evidence[after.step_id])
+        why = Evidence("person", after.completed_at, by)
+        evidence[after.step_id] = share(connection, case.org_id, progress.enterprise_id, definition, why)
     elif before.status is Status.COMPLETED:
-        # Whatever scope it has by now: it may have had another when it was done for all.
-        for place in sorted({"", progress.enterprise_id}):
+        # Whatever scope it has by now: it may have had another when it was done for all, in another enterprise.
+        was = progress.evidence.get(before.step_id)
+        elsewhere = set() if was is None or was.enterprise_id is None else {was.enterprise_id}
+        for place in sorted({"", progress.enterprise_id} | elsewhere):
             queries.unshare(connection, case.org_id, place, after.step_id)
     return msgspec.structs.replace(progress, evidence=evidence)
 

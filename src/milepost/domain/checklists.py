@@ -182,15 +182,19 @@ def arrived(checklist: GuidedChecklist, progress: Progress, known: Knowledge, co
 
 
 def _corrected(step_id: str, evidence: Evidence | None, known: Knowledge) -> Evidence | None:
-    """Other evidence that is as early or earlier, of a step that the user's own signals completed before."""
+    """What the user's own signals say instead, of a step that signals completed before: theirs, or those of somebody
+    else who did it for all.
+    """
     condition = known.published.conditions.get(step_id)
-    if condition is None or evidence is None or evidence.how != "signal" or evidence.shared:
+    if condition is None or evidence is None or evidence.how != "signal":
         return None
     try:
         why = _signalled(condition, known)
     except ConditionFailure:
         return None
-    return why if why is not None and why != evidence and why.at <= evidence.at else None
+    if why is None or why == msgspec.structs.replace(evidence, shared=False, enterprise_id=None):
+        return None
+    return why if evidence.gives_way_to(why) else None
 
 
 def _evaluated(

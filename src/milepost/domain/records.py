@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from milepost.domain.contract import FirstLoginState, GuidedChecklist, Status, Step, UserProperties
-from milepost.domain.progress import Evidence, Progress
+from milepost.domain.progress import Evidence, Progress, Sharing, done_for_all
 from milepost.domain.wording import Wording
 from milepost.problems import CREATED_IN_FUTURE, DUPLICATE_STEP, ID_MISMATCH, INVALID_BODY, Fault, Problem
 
@@ -28,14 +28,14 @@ class Record(msgspec.Struct, frozen=True):
     """A stored record. `version` is its `modifiedDate` in microseconds since 1970; it grows with every write.
 
     `progress` is there where the server made the checklist, and `wording` has the texts of its catalog. `shared` has,
-    by step id, what is shown as completed because somebody else did it for all; that becomes the record's own with its
-    next write.
+    by step id, what is shown otherwise than it is stored because of what others did for all (None: that was taken
+    back); it becomes the record's own with its next write.
     """
 
     properties: UserProperties
     version: int
     progress: Progress | None = None
-    shared: Mapping[str, Evidence] = {}
+    shared: Mapping[str, Evidence | None] = {}
     wording: Wording | None = None
 
 
@@ -151,27 +151,54 @@ def is_visible(step: Step, held: set[str]) -> bool:
     return step.source_roles is UNSET or not step.source_roles or not held.isdisjoint(step.source_roles)
 
 
-def with_shared(record: Record, done: Mapping[str, Evidence]) -> Record:
-    """The record with the steps completed that somebody did for all; `done` is by step id."""
-    checklist = record.properties.guided_checklist
-    if checklist is UNSET or checklist.steps is UNSET or record.progress is None:
+def with_shared(record: Record, sharing: Sharing) -> Record:
+    """The record with what is done for all laid over it.
+
+    An open step that somebody did for all is completed. A step that is stored as done for all follows what is true of
+    that now: it may have been taken back, or be done by somebody else. Nothing is known of it any more where its
+    enterprise is gone; then it stays.
+    """
+    checklist, progress = record.properties.guided_checklist, record.progress
+    if checklist is UNSET or checklist.steps is UNSET or progress is None:
         return record
-    mine = {
-        step.step_id: done[step.step_id]
-        for step in checklist.steps
-        if step.step_id in done and step.status is not Status.COMPLETED
-    }
-    if not mine:
+    done = done_for_all(sharing, progress.enterprise_id)
+    told: dict[str, Evidence | None] = {}
+    is_undone = False
+    for step in checklist.steps:
+        before = progress.evidence.get(step.step_id) if step.status is Status.COMPLETED else None
+        why = done.get(step.step_id) if step.status is not Status.COMPLETED else _followed(step, before, sharing, done)
+        if why != before:
+            told[step.step_id] = why
+            is_undone |= before is not None and (why is None or why.at > before.at)
+    if not told:
         return record
-    steps = [completed(step, mine[step.step_id]) if step.step_id in mine else step for step in checklist.steps]
-    checklist = msgspec.structs.replace(checklist, steps=steps)
-    evidence = {**record.progress.evidence, **mine}
+    changed = msgspec.structs.replace(
+        checklist,
+        steps=[_as_told(step, told[step.step_id]) if step.step_id in told else step for step in checklist.steps],
+        # It may have been complete, and be so again: then since another time.
+        completed_at=UNSET if is_undone else checklist.completed_at,
+    )
+    evidence = {step_id: why for step_id, why in {**progress.evidence, **told}.items() if why is not None}
     return msgspec.structs.replace(
         record,
-        properties=msgspec.structs.replace(record.properties, guided_checklist=checklist),
-        progress=msgspec.structs.replace(record.progress, evidence=evidence),
-        shared=mine,
+        properties=msgspec.structs.replace(record.properties, guided_checklist=changed),
+        progress=msgspec.structs.replace(progress, evidence=evidence),
+        shared=told,
     )
+
+
+def _followed(step: Step, stored: Evidence | None, sharing: Sharing, done: Mapping[str, Evidence]) -> Evidence | None:
+    """By what a step is completed now that is stored as completed; None: by nothing, or nobody knows by what."""
+    if stored is None or not stored.shared or stored.enterprise_id is None:
+        return stored
+    there = sharing.get(stored.enterprise_id, {})
+    return (there[step.step_id] or done.get(step.step_id)) if step.step_id in there else stored
+
+
+def _as_told(step: Step, why: Evidence | None) -> Step:
+    if why is not None:
+        return completed(step, why)
+    return msgspec.structs.replace(step, status=Status.UP_NEXT, completed_at=UNSET, completed_by=UNSET)
 
 
 def completed(step: Step, why: Evidence) -> Step:

@@ -90,7 +90,7 @@ class Side:
             place = counts_for_all_of(self.definitions.get(step_id), subject.known.enterprise_id, why)
             if place is not None:
                 done = self._done.setdefault((subject.org_id, place), {})
-                done.setdefault(step_id, msgspec.structs.replace(why, shared=True))
+                done.setdefault(step_id, msgspec.structs.replace(why, shared=True, enterprise_id=place))
 
 
 class Sample(msgspec.Struct, rename="camel", frozen=True):

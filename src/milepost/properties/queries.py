@@ -1,6 +1,6 @@
 """The record's SQL: everything a call needs to know in one statement, and what it changed in one more."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ HOME = ""
 """The organization id under which a user's home record stands."""
 
 decode_progress = msgspec.json.Decoder(Progress).decode
-decode_evidence = msgspec.json.Decoder(Evidence).decode
+decode_evidence: Callable[[str], Evidence | None] = msgspec.json.Decoder(Evidence | None).decode
 decode = msgspec.json.Decoder(UserProperties).decode
 encode = msgspec.json.Encoder().encode
 
@@ -55,7 +55,7 @@ class Situation(msgspec.Struct):
     organization_exists: bool = False
     person: str | None = None
     caller_person: str | None = None
-    shared: dict[str, dict[str, Evidence]] = {}
+    shared: dict[str, dict[str, Evidence | None]] = {}
 
     @property
     def current(self) -> Record | None:
@@ -127,7 +127,7 @@ def look_up(connection: Connection, lookups: Sequence[Lookup], *, for_write: boo
         if lookup.org_id == HOME:
             situation.own, situation.home = situation.home, None
         elif situation.shared and situation.own is not None:
-            situation.own = _with_shared(situation.own, situation.shared)
+            situation.own = with_shared(situation.own, situation.shared)
     return situations
 
 
@@ -139,7 +139,8 @@ def _learn(situation: Situation, kind: str, text: str, rest: tuple[str, int, str
         case "record":
             situation.own = _record(*rest)
         case "shared":
-            situation.shared.setdefault(rest[2] or "", {})[text] = decode_evidence(rest[0])
+            place = rest[2] or ""
+            situation.shared.setdefault(place, {})[text] = _shared_in(place, rest[0])
         case "role":
             situation.roles.append(text)
         case "member":
@@ -156,6 +157,12 @@ def _learn(situation: Situation, kind: str, text: str, rest: tuple[str, int, str
 
 def _record(body: str, version: int, progress: str | None) -> Record:
     return Record(decode(body), version, None if progress is None else decode_progress(progress))
+
+
+def _shared_in(place: str, evidence: str) -> Evidence | None:
+    """What is done for all there; None: it was taken back. The row says where, its evidence does not."""
+    why = decode_evidence(evidence)
+    return None if why is None else msgspec.structs.replace(why, shared=True, enterprise_id=place)
 
 
 def _wordings(connection: Connection, records: Iterable[Record | None]) -> Mapping[Edition, Wording]:
@@ -175,12 +182,6 @@ def worded(connection: Connection, record: Record) -> Record:
         return record
     made_from = edition(record.progress)
     return msgspec.structs.replace(record, wording=wordings.of(connection, [made_from]).get(made_from))
-
-
-def _with_shared(record: Record, shared: dict[str, dict[str, Evidence]]) -> Record:
-    """`shared` is by enterprise ('' for the whole organization) and step id."""
-    enterprise_id = record.progress.enterprise_id if record.progress else ""
-    return with_shared(record, {**shared.get("", {}), **shared.get(enterprise_id, {})})
 
 
 class Save(NamedTuple):

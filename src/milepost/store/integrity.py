@@ -35,7 +35,7 @@ PAGE_OF_CATALOGS = 20
 
 decode = msgspec.json.Decoder(UserProperties).decode
 decode_progress = msgspec.json.Decoder(Progress).decode
-decode_evidence = msgspec.json.Decoder(Evidence).decode
+decode_evidence = msgspec.json.Decoder(Evidence | None).decode
 decode_catalog = msgspec.json.Decoder(Catalog).decode
 
 INVARIANTS = {

@@ -142,7 +142,7 @@ shared_completions = Table(
     Column("org_id", Text, primary_key=True),
     Column("enterprise_id", Text, primary_key=True, doc="'' for the whole organization"),
     Column("step_id", Text, primary_key=True),
-    Column("evidence", Text, nullable=False, doc="JSON"),
+    Column("evidence", Text, nullable=False, doc="JSON; null: taken back"),
 )
 
 service_keys = Table(

@@ -32,6 +32,9 @@ MAX_MOMENT = 253_402_300_799_999_999
 CatalogOwner = Annotated[str, Meta(max_length=255, pattern=NO_CONTROLS.replace("+$", "*$"))]
 """An organization's id, or '' for the platform."""
 
+SharedPlace = CatalogOwner
+"""An enterprise's id, or '' for the whole organization."""
+
 Publisher = Annotated[str, Meta(min_length=1, max_length=300, pattern=NO_CONTROLS)]
 
 
@@ -194,10 +197,11 @@ class EvidenceEntry(msgspec.Struct, rename="camel", forbid_unknown_fields=True, 
     by: UUID | None = None
     signals: list[Identifier] = []
     shared: bool = False
+    enterprise_id: SharedPlace | None = None
 
     def evidence(self) -> Evidence:
         by = None if self.by is None else str(self.by)
-        return Evidence(self.how, self.at, by, tuple(self.signals), self.shared)
+        return Evidence(self.how, self.at, by, tuple(self.signals), self.shared, self.enterprise_id)
 
 
 class ProgressEntry(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -218,18 +222,25 @@ class ProgressEntry(msgspec.Struct, rename="camel", forbid_unknown_fields=True, 
 
 
 class SharedLine(_Line, kw_only=True):
-    """A step that somebody has done for all of an enterprise; without `enterpriseId`, of the whole organization."""
+    """A step that somebody has done for all of an enterprise; without `enterpriseId`, of the whole organization.
+
+    `evidence` of null: that was taken back.
+    """
 
     kind: Literal["shared"] = "shared"
     org_id: Identifier
     enterprise_id: Identifier | UnsetType = UNSET
     step_id: Identifier
-    evidence: EvidenceEntry
+    evidence: EvidenceEntry | None
 
     def key(self) -> Key:
         return (self.org_id, self.enterprise_id or "", self.step_id)
 
     def faults(self, now: datetime) -> Iterator[Fault]:
+        if self.evidence is None:
+            return
+        if self.evidence.enterprise_id is not None:
+            yield Fault("is what the line says beside its evidence", pointer="/evidence/enterpriseId")
         yield from _time_faults(self.evidence, EvidenceEntry.TIMES, ("evidence",), now + CLOCK_SKEW)
 
 
@@ -256,6 +267,8 @@ class RecordLine(_Line, kw_only=True):
             yield Fault("must be the record's orgId, or empty for the platform's catalog", pointer="/progress/orgId")
         for step_id, entry in self.progress.evidence.items():
             place = ("progress", "evidence", step_id)
+            if entry.enterprise_id is not None and not entry.shared:
+                yield Fault("stands only beside shared: true", pointer=json_pointer((*place, "enterpriseId")))
             yield from _time_faults(entry, EvidenceEntry.TIMES, place, now + CLOCK_SKEW)
 
 

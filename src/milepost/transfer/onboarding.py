@@ -115,8 +115,8 @@ def store_shared(connection: Connection, some: Sequence[Numbered[SharedLine]], c
             reason = "is no enterprise of this organization; its own line must come before"
             bad.append(fault(number, detail, "/enterpriseId", reason, UNKNOWN_ENTERPRISE))
         else:
-            evidence = msgspec.json.encode(entry.evidence.evidence()).decode()
-            here.append(Shared(entry.org_id, place, entry.step_id, evidence))
+            evidence = None if entry.evidence is None else entry.evidence.evidence()
+            here.append(Shared(entry.org_id, place, entry.step_id, msgspec.json.encode(evidence).decode()))
     steps: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
     for shared in queries.share(connection, here):
         steps[shared.org_id].append({"enterpriseId": shared.enterprise_id, "stepId": shared.step_id})

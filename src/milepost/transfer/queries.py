@@ -241,7 +241,9 @@ def hold_enterprises(connection: Connection, enterprise_ids: Collection[str]) ->
 
 
 class Shared(NamedTuple):
-    """A step that was done for all of an enterprise ('' for the whole organization); `evidence` is JSON."""
+    """A step that was done for all of an enterprise ('' for the whole organization); `evidence` is JSON, and null where
+    that was taken back.
+    """
 
     org_id: str
     enterprise_id: str

@@ -28,7 +28,7 @@ def catalog_written(line: dict[str, object], org_id: str, body: str) -> bytes:
 
 
 def shared_written(org_id: str, enterprise_id: str, step_id: str, evidence: str) -> bytes:
-    """The line of a step that is done for all, from its evidence's stored text."""
+    """The line of a step that is or was done for all, from its evidence's stored text."""
     place = _place(orgId=org_id, enterpriseId=enterprise_id)
     return _encode({"kind": "shared", **place, "stepId": step_id, "evidence": _raw(evidence)}) + b"\n"
 
