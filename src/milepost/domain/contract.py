@@ -50,7 +50,7 @@ class RoleIdentification(StrEnum):
     OPERATIONAL = "operational"
 
 
-class Step(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+class Step(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True, gc=False):
     """One step of the checklist."""
 
     step_id: Annotated[Identifier, Meta(description="unique within the checklist")]
@@ -68,7 +68,7 @@ class Step(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=T
     ) = UNSET
 
 
-class GuidedChecklist(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+class GuidedChecklist(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True, gc=False):
     """The guided checklist of one user."""
 
     track: Track
@@ -89,7 +89,7 @@ class GuidedChecklist(msgspec.Struct, rename="camel", forbid_unknown_fields=True
     dismissed_at: Time | UnsetType = UNSET
 
 
-class FirstLoginState(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+class FirstLoginState(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True, gc=False):
     """What the first login found out."""
 
     role_identification: RoleIdentification | UnsetType = UNSET
@@ -100,7 +100,7 @@ class FirstLoginState(msgspec.Struct, rename="camel", forbid_unknown_fields=True
     stepper_completed_at: Time | UnsetType = UNSET
 
 
-class UserProperties(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+class UserProperties(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True, gc=False):
     """The record: all properties of one user."""
 
     user_id: Annotated[Identifier, Meta(description="external user id; equals the one in the path")]

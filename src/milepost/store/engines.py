@@ -52,6 +52,11 @@ REASONS_SQLITE: Mapping[int, str] = {
 }
 
 
+BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""PostgreSQL takes the rows of a JSON parameter for a hundred, whatever it holds, and would rather read whole tables
+than look a few keys up. Where no index helps, a table is read as ever."""
+
+
 def sqlite_engine(url: URL, timeout: int, *, begin: str) -> Engine:
     """An engine whose connections keep what is acknowledged: WAL with synchronous=FULL, foreign keys on.
 
@@ -100,7 +105,7 @@ def postgres_engine(url: URL, timeout: int, pool_size: int) -> AsyncEngine:
             "dsn": url.render_as_string(hide_password=False),
             "timeout": timeout,
             "prepared_statement_cache_size": 200,
-            "server_settings": {"application_name": "milepost", "jit": "off"},
+            "server_settings": {"application_name": "milepost", "jit": "off"} | BY_KEY,
         },
     )
 
