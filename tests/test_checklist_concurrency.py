@@ -163,7 +163,9 @@ def test_the_history_of_fifty_clients_on_one_checklist_is_linearizable(processes
     journal = journal_of(world, start)
     assert Checker(CATALOG, start, journal).check(history) == []
     assert len(history) == CLIENTS * CALLS
-    assert {each.refusal for each in history} >= {"", "illegal_transition", "precondition_failed", "not_skippable"}
-    assert {entry.type for entry in journal} == {"step.moved", "steps.completed", "checklist.refreshed"}
+    # Which refusals there are beyond these is for the clients' chance to say.
+    assert {each.refusal for each in history} > {"", "illegal_transition"}
+    kinds = {entry.type for entry in journal}
+    assert {"step.moved", "checklist.refreshed"} <= kinds <= {"step.moved", "steps.completed", "checklist.refreshed"}
     final = world.shown()
     assert statuses(final) == Checker(CATALOG, start, journal).states[-1].statuses

@@ -4,7 +4,7 @@ Whoever will write holds the user's row first. What is stored goes with the guar
 counts for others, and an event in the journal.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from milepost.domain.conditions import Facts, SignalCount
 from milepost.domain.contract import GuidedChecklist, Track, UserProperties
 from milepost.domain.json_text import parse
 from milepost.domain.progress import Evidence, Progress, done_for_all
-from milepost.domain.records import changes, replaced
+from milepost.domain.records import Record, changes, replaced
 from milepost.domain.wording import Wording
 from milepost.journal import queries as journal
 from milepost.problems import (
@@ -35,7 +35,7 @@ from milepost.problems import (
     Fault,
     Problem,
 )
-from milepost.properties.queries import Lookup, Situation, look_up, save, to_save, worded
+from milepost.properties.queries import Lookup, Save, Situation, look_up, save, to_save, worded
 from milepost.properties.service import Answer, shown
 from milepost.store import people
 
@@ -160,11 +160,16 @@ def _known_of(
 
 
 def made_checklists(
-    connection: Connection, context: Context, org_id: str, users: Sequence[str]
+    connection: Connection,
+    context: Context,
+    org_id: str,
+    users: Sequence[str],
+    is_asked: Callable[[Case, Published], bool] = lambda _case, _published: True,
 ) -> Iterator[tuple[Case, Knowledge]]:
     """Of these users, those with a checklist that the server made in the organization, and what is known of each now.
 
-    None where no catalog counts there: nothing could be said about the steps.
+    Only of those who are asked about, since what is known takes counting. None where no catalog counts there: nothing
+    could be said about the steps.
     """
     try:
         published = catalogs.current(connection, org_id)
@@ -174,11 +179,12 @@ def made_checklists(
         raise
     situations = look_up(connection, [Lookup(user_id, org_id, "") for user_id in users], for_write=True)
     cases = [
-        (Case(user_id, org_id, situation), situation.own.progress.enterprise_id)
+        (case, situation.own.progress.enterprise_id)
         for user_id, situation in zip(users, situations, strict=True)
         if situation.own is not None
         and situation.own.progress is not None
         and situation.own.properties.guided_checklist is not UNSET
+        and is_asked(case := Case(user_id, org_id, situation), published)
     ]
     counts = queries.counts(connection, [queries.Scope(case.user_id, org_id, place) for case, place in cases])
     for (case, place), signals in zip(cases, counts, strict=True):
@@ -194,6 +200,34 @@ def stored(
     event: tuple[str, Mapping[str, Any]],
 ) -> Answer:
     """Store what was decided, what of it counts for others, and the events."""
+    progress, told = _shared(connection, case, outcome, known, event)
+    return saved(connection, context, case, outcome.checklist, progress, told)
+
+
+Arrival = tuple[Case, Knowledge, Outcome]
+
+
+def store_arrivals(connection: Connection, context: Context, arrivals: Sequence[Arrival]) -> None:
+    """Store what arriving signals completed, and what late ones say of steps that were completed before."""
+    changed = []
+    for case, known, outcome in arrivals:
+        told: dict[str, Any] = {"signals": {step_id: list(why.signals) for step_id, why in outcome.proofs.items()}}
+        if outcome.corrections:
+            told["corrected"] = {step_id: list(why.signals) for step_id, why in outcome.corrections.items()}
+        progress, event = _shared(connection, case, outcome, known, ("steps.completed", told))
+        changed.append(_changed(context, case, outcome.checklist, progress, event))
+    save(connection, [row for _, row, _ in changed])
+    journal.append(connection, [event for _, _, event in changed])
+
+
+def _shared(
+    connection: Connection,
+    case: Case,
+    outcome: Outcome,
+    known: Knowledge,
+    event: tuple[str, Mapping[str, Any]],
+) -> tuple[Progress, tuple[str, Mapping[str, object]]]:
+    """Store what was decided and counts for others; answers the progress that is left for the record, and the event."""
     definitions = {definition.step_id: definition for definition in known.published.catalog.steps}
     evidence = {
         step_id: share(connection, case.org_id, known.enterprise_id, definitions.get(step_id), why)
@@ -207,15 +241,7 @@ def stored(
     }
     if outcome.failures:
         told["conditionsFailed"] = dict(outcome.failures)
-    return saved(connection, context, case, outcome.checklist, progress, (name, told))
-
-
-def store_arrival(connection: Connection, context: Context, case: Case, outcome: Outcome, known: Knowledge) -> Answer:
-    """Store what arriving signals completed, and what late ones say of steps that were completed before."""
-    told: dict[str, Any] = {"signals": {step_id: list(why.signals) for step_id, why in outcome.proofs.items()}}
-    if outcome.corrections:
-        told["corrected"] = {step_id: list(why.signals) for step_id, why in outcome.corrections.items()}
-    return stored(connection, context, case, outcome, known, ("steps.completed", told))
+    return progress, (name, told)
 
 
 def share(
@@ -239,6 +265,21 @@ def saved(
     progress: Progress | None,
     event: tuple[str, Mapping[str, object]],
 ) -> Answer:
+    """Store the checklist in its record, and answer the record as it is shown."""
+    record, row, told = _changed(context, case, checklist, progress, event)
+    save(connection, [row])
+    journal.append(connection, [told])
+    return shown(worded(connection, record), case.org_id, case.situation, context.accept_language)
+
+
+def _changed(
+    context: Context,
+    case: Case,
+    checklist: GuidedChecklist,
+    progress: Progress | None,
+    event: tuple[str, Mapping[str, object]],
+) -> tuple[Record, Save, journal.Event]:
+    """The record with the checklist, how it is stored, and the event that tells of it."""
     before = case.situation.current
     properties = (
         UserProperties(user_id=case.user_id, created_date=context.now, modified_date=context.now)
@@ -246,22 +287,15 @@ def saved(
         else before.properties
     )
     properties = msgspec.structs.replace(properties, guided_checklist=checklist)
-    record = worded(connection, replaced(before, properties, context.now, progress))
-    save(connection, [to_save(case.user_id, case.org_id, record, case.situation.own)])
+    record = replaced(before, properties, context.now, progress)
     name, data = event
-    told = {**changes(case.situation.own, record), **data}
-    journal.append(
-        connection,
-        [
-            journal.Event(
-                id=context.new_id(),
-                at=record.version,
-                actor=context.caller.name,
-                type=name,
-                user_id=case.user_id,
-                org_id=case.org_id,
-                data=told,
-            )
-        ],
+    told = journal.Event(
+        id=context.new_id(),
+        at=record.version,
+        actor=context.caller.name,
+        type=name,
+        user_id=case.user_id,
+        org_id=case.org_id,
+        data={**changes(case.situation.own, record), **data},
     )
-    return shown(record, case.org_id, case.situation, context.accept_language)
+    return record, to_save(case.user_id, case.org_id, record, case.situation.own), told

@@ -181,6 +181,22 @@ def arrived(checklist: GuidedChecklist, progress: Progress, known: Knowledge, co
     )
 
 
+def can_arrive(
+    checklist: GuidedChecklist, progress: Progress | None, concerned: Collection[str], earliest: datetime
+) -> bool:
+    """Whether signals, the first of which happened at `earliest`, may complete one of the steps, or give it an earlier
+    time. Otherwise `arrived` would change nothing.
+    """
+    if progress is None:
+        return False
+    for step in steps_of(checklist):
+        if step.step_id in concerned:
+            why = progress.evidence.get(step.step_id)
+            if step.status is not Status.COMPLETED or (why and why.how == "signal" and earliest <= why.at):
+                return True
+    return False
+
+
 def _corrected(step_id: str, evidence: Evidence | None, known: Knowledge) -> Evidence | None:
     """What the user's own signals say instead, of a step that signals completed before: theirs, or those of somebody
     else who did it for all.

@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 
 from milepost.access.policy import Action, Target, require
 from milepost.checklists import queries
-from milepost.checklists.cases import made_checklists, store_arrival
+from milepost.checklists.cases import Case, made_checklists, store_arrivals
 from milepost.checklists.queries import EVERYONE
 from milepost.directory.queries import hold_organization
 from milepost.directory.service import Context
-from milepost.domain.checklists import arrived
+from milepost.domain.checklists import Published, arrived, can_arrive
 from milepost.domain.cloud_events import CloudEvent
-from milepost.domain.records import microseconds
+from milepost.domain.records import microseconds, moment
 from milepost.journal import queries as journal
 from milepost.problems import UNKNOWN_PLACE, Fault, Problem
 from milepost.signals import queries as signals
@@ -119,9 +119,9 @@ def _unknown_places(connection: Connection, reported: Sequence[Signal]) -> list[
 
 def _complete(connection: Connection, context: Context, org_id: str, new: Sequence[Signal]) -> int:
     """Complete the steps that the signals of one organization satisfy; answers how many."""
-    types = {one.type for one in new}
-    completed = _complete_for(connection, context, org_id, sorted({one.user_id for one in new} - {EVERYONE}), types)
-    shared = {one.type for one in new if one.user_id == EVERYONE}
+    own = [one for one in new if one.user_id != EVERYONE]
+    completed = _complete_for(connection, context, org_id, sorted({one.user_id for one in own}), own)
+    shared = [one for one in new if one.user_id == EVERYONE]
     after = ""
     while shared:
         users = queries.with_checklists(connection, org_id, after, PAGE)
@@ -133,15 +133,24 @@ def _complete(connection: Connection, context: Context, org_id: str, new: Sequen
     return completed
 
 
-def _complete_for(connection: Connection, context: Context, org_id: str, users: Sequence[str], types: set[str]) -> int:
-    completed = 0
-    for case, known in made_checklists(connection, context, org_id, users):
-        concerned = {step_id for step_id, one in known.published.conditions.items() if one.signals & types}
-        progress = case.progress
-        if progress is None or not concerned:
-            continue
-        outcome = arrived(case.checklist, progress, known, concerned)
-        if outcome.proofs or outcome.corrections or outcome.failures:
-            store_arrival(connection, context, case, outcome, known)
-            completed += len(outcome.proofs)
-    return completed
+def _complete_for(
+    connection: Connection, context: Context, org_id: str, users: Sequence[str], new: Sequence[Signal]
+) -> int:
+    if not new:
+        return 0
+    types, earliest = {one.type for one in new}, moment(min(one.time for one in new))
+
+    def concerned(published: Published) -> set[str]:
+        return {step_id for step_id, one in published.conditions.items() if one.signals & types}
+
+    def may_change(case: Case, published: Published) -> bool:
+        return can_arrive(case.checklist, case.progress, concerned(published), earliest)
+
+    arrivals = []
+    for case, known in made_checklists(connection, context, org_id, users, may_change):
+        if case.progress is not None:
+            outcome = arrived(case.checklist, case.progress, known, concerned(known.published))
+            if outcome.proofs or outcome.corrections or outcome.failures:
+                arrivals.append((case, known, outcome))
+    store_arrivals(connection, context, arrivals)
+    return sum(len(outcome.proofs) for _, _, outcome in arrivals)
