@@ -119,8 +119,7 @@ def _unknown_places(connection: Connection, reported: Sequence[Signal]) -> list[
 
 def _complete(connection: Connection, context: Context, org_id: str, new: Sequence[Signal]) -> int:
     """Complete the steps that the signals of one organization satisfy; answers how many."""
-    own = [one for one in new if one.user_id != EVERYONE]
-    completed = _complete_for(connection, context, org_id, sorted({one.user_id for one in own}), own)
+    completed = _complete_for(connection, context, org_id, sorted({one.user_id for one in new} - {EVERYONE}), new)
     shared = [one for one in new if one.user_id == EVERYONE]
     after = ""
     while shared:
@@ -136,7 +135,7 @@ def _complete(connection: Connection, context: Context, org_id: str, new: Sequen
 def _complete_for(
     connection: Connection, context: Context, org_id: str, users: Sequence[str], new: Sequence[Signal]
 ) -> int:
-    if not new:
+    if not users:
         return 0
     types, earliest = {one.type for one in new}, moment(min(one.time for one in new))
 
