@@ -15,6 +15,7 @@ from bench.processes import BenchError, run
 from bench.stage import Stage, execute, send_all, value
 from bench.systems import contract, milepost
 from bench.workloads import Workload
+from milepost.store.engines import BY_KEY
 
 PAGE = 8192
 """Bytes that are written before each flush, a page of PostgreSQL's log."""
@@ -25,6 +26,9 @@ EXECUTE = re.compile(r"^(?:execute [^:]*|statement): (.*)$", re.DOTALL)
 PARAMETER = re.compile(r"\$(\d+) = '((?:[^']|'')*)'")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 VERSION = re.compile(r"(?<!\d)\d{16}(?!\d)")
+
+PLANNING = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **BY_KEY}.items())
+"""pgbench plans as the service does: else it would be slower than what it is the limit of."""
 
 # What changes from one request to the next, in SQL. pgbench puts a number in place of :n and of :o.
 USER = "CAST(:n AS text)"
@@ -90,7 +94,7 @@ class Statements:
     def _rate(self, workload: Workload, users: int, amount: list[str]) -> float:
         command: list[str | Path] = [self.pgbench, "--no-vacuum", "--protocol", "prepared", *amount]
         command += ["--file", self.scripts[workload], "--define", f"users={users}", self.database]
-        told = run(command, environment={"PGOPTIONS": "-c jit=off"})
+        told = run(command, environment={"PGOPTIONS": PLANNING})
         found = re.search(r"^tps = ([\d.]+)", told, re.MULTILINE)
         failed = re.search(r"^number of failed transactions: (\d+)", told, re.MULTILINE)
         if found is None or (failed and failed[1] != "0"):
