@@ -113,8 +113,9 @@ class Checker:
             if not claims or (len(claims) > 1 and entry.type != "step.moved"):
                 self.faults.append(f"{len(claims)} calls are answered as the one that wrote {entry}")
             if claims:
-                # Of two that move a step alike, the second finds it done and is answered the same version.
-                writers[id(min(claims, key=lambda operation: operation.invoked))] = place
+                # Of two that move a step alike, the second finds it done and is answered the same version. One that
+                # expects the version before cannot be that second one.
+                writers[id(min(claims, key=lambda each: (each.expects is None, each.invoked)))] = place
         return writers
 
     def _place(self, operation: Operation, written: int | None, floor: int) -> int | None:
