@@ -35,6 +35,12 @@ def test_a_right_history_passes() -> None:
     assert faults(HISTORY) == []
 
 
+def test_of_two_equal_moves_the_one_that_expected_the_version_before_wrote() -> None:
+    found_done = replace(FINISHED, invoked=4.5, expects=None)
+
+    assert faults([STARTED, found_done, FINISHED, SEEN, READ, TOO_EARLY]) == []
+
+
 @pytest.mark.parametrize(
     "operation",
     [
