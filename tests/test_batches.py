@@ -33,11 +33,14 @@ class Runs:
 
     seen: list[list[int]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    second: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: int = 0
     most_at_once: int = 0
 
     async def __call__(self, items: list[int]) -> Sequence[int | Exception]:
         self.seen.append(items)
+        if len(self.seen) > 1:
+            self.second.set()
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await self.gate.wait()
@@ -100,6 +103,47 @@ def test_a_batch_is_no_larger_than_it_may_be_and_lanes_run_side_by_side() -> Non
     assert max(map(len, runs.seen)) == 3
     assert runs.most_at_once == 2
     assert sorted(chain(*runs.seen)) == list(range(10))
+
+
+def test_fewer_than_a_full_batch_wait_for_the_one_under_way() -> None:
+    async def work(runs: Runs, batches: Batches[int, int]) -> list[list[int]]:
+        tasks = await started(batches, 1)
+        tasks += await started(batches, 2, 3)
+        assert runs.seen == [[1]]
+        runs.gate.set()
+        await asyncio.gather(*tasks)
+        return runs.seen
+
+    assert batched(work, size=3, lanes=2) == [[1], [2, 3]]
+
+
+def test_nobody_waits_long_for_a_batch_that_is_stuck() -> None:
+    async def work(runs: Runs, batches: Batches[int, int]) -> list[list[int]]:
+        tasks = await started(batches, 1)
+        tasks += await started(batches, 2, 3)
+        await asyncio.wait_for(runs.second.wait(), 10)
+        runs.gate.set()
+        await asyncio.gather(*tasks)
+        return runs.seen
+
+    assert batched(work, size=10, lanes=2) == [[1], [2, 3]]
+
+
+def test_what_a_closing_lane_leaves_is_taken_though_the_other_is_stuck() -> None:
+    async def work(runs: Runs, _: Batches[int, int]) -> list[int]:
+        async def run(items: list[int]) -> Sequence[int | Exception]:
+            if items == [1]:
+                await runs(items)
+            return [item * 10 for item in items]
+
+        both = Batches(run, size=2, lanes=2)
+        stuck = await started(both, 1)
+        others = await started(both, 2, 3, 4)
+        answers = await asyncio.gather(*others)
+        runs.gate.set()
+        return [*await asyncio.gather(*stuck), *answers]
+
+    assert batched(work) == [10, 20, 30, 40]
 
 
 def test_an_item_that_spoils_its_batch_is_the_only_one_refused() -> None:

@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from milepost.store import versions
-from milepost.store.database import Conflict, Database, Unavailable, as_rows, rows
+from milepost.store.backends import Unavailable
+from milepost.store.database import Conflict, Database, as_rows, rows
 from milepost.store.schema import organizations
 from tests.conftest import empty_database
 from tests.postgres import Cluster, free_port, new_database

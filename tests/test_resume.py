@@ -9,7 +9,8 @@ import pytest
 
 from milepost.cli import importing
 from milepost.directory.service import Context
-from milepost.store.database import Database, Unavailable
+from milepost.store.backends import Unavailable
+from milepost.store.database import Database
 from milepost.transfer import service
 from milepost.transfer.left_out import Bad, Numbered
 from tests.command import Command, ready

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Executable, Row, Text, insert, literal, select, tuple_
+from sqlalchemy import BigInteger, Connection, Insert, Row, Text, insert, literal, select, tuple_
 
 from milepost.store.database import as_rows, rows
 from milepost.store.schema import journal, next_position, settled_below
@@ -39,7 +39,8 @@ ORDER = (journal.c.position, journal.c.id)
 
 
 @cache
-def _append(dialect: str) -> Executable:
+def appending(dialect: str) -> Insert:
+    """The statement that writes events, those of its parameter `events`: see `as_events`."""
     new = rows(dialect, "events", user_id=Text, id=Text, at=BigInteger, org_id=Text, actor=Text, type=Text, data=Text)
     return insert(journal).from_select([*new.c.keys(), "position"], select(*new.c, next_position()))
 
@@ -47,7 +48,12 @@ def _append(dialect: str) -> Executable:
 def append(connection: Connection, events: Sequence[Event]) -> None:
     """Write events, in their order."""
     if events:
-        connection.execute(_append(connection.dialect.name), {"events": as_rows(_row(event) for event in events)})
+        connection.execute(appending(connection.dialect.name), {"events": as_events(events)})
+
+
+def as_events(events: Sequence[Event]) -> str:
+    """Events for the parameter of `appending`."""
+    return as_rows(_row(event) for event in events)
 
 
 def _row(event: Event) -> tuple[object, ...]:

@@ -11,19 +11,25 @@ from sqlalchemy import (
     Executable,
     Text,
     bindparam,
+    case,
     delete,
+    func,
     literal_column,
     null,
     select,
     union_all,
+    update,
 )
+from sqlalchemy.exc import DBAPIError
 
 from milepost.access.queries import administrations
 from milepost.domain.contract import UserProperties
 from milepost.domain.progress import Evidence, Progress
 from milepost.domain.records import Record, with_shared
 from milepost.domain.wording import Wording
+from milepost.journal import queries as journal
 from milepost.store.database import Conflict, as_rows, insert_rows, rows
+from milepost.store.engines import sqlstate
 from milepost.store.schema import member_roles, members, organizations, people, properties, shared_completions
 from milepost.store.wordings import Edition, edition, wordings
 
@@ -229,6 +235,72 @@ def _save(dialect: str) -> Executable:
         set_={**written, "replaces": 0},
         where=properties.c.version == statement.excluded.replaces,
     ).returning(properties.c.replaces)
+
+
+@cache
+def _replace(dialect: str) -> Executable:
+    """PostgreSQL: replaces records and writes events, or fails with DIVISION_BY_ZERO where one is not there as read."""
+    new = rows(
+        dialect, "records",
+        user_id=Text, org_id=Text, body=Text, version=BigInteger, replaces=BigInteger, progress=Text,
+    )  # fmt: skip
+    replaced = (
+        update(properties)
+        .values(body=new.c.body, version=new.c.version, progress=new.c.progress)
+        .where(properties.c.user_id == new.c.user_id, properties.c.org_id == new.c.org_id)
+        .where(properties.c.version == new.c.replaces)
+        .returning(properties.c.user_id)
+        .cte("replaced")
+    )
+    told = journal.appending(dialect).cte("told")
+    all_are = case((func.count() == bindparam("expected"), 1), else_=0)
+    return select(literal_column("1").op("/")(all_are)).select_from(replaced).add_cte(told)
+
+
+REPLACE = (
+    update(properties)
+    .values({name: bindparam(f"new_{name}") for name in ("body", "version", "progress")})
+    .where(properties.c.user_id == bindparam("user"), properties.c.org_id == bindparam("org"))
+    .where(properties.c.version == bindparam("expected"))
+)
+
+DIVISION_BY_ZERO = "22012"
+
+
+def replace(connection: Connection, saves: Sequence[Save], events: Sequence[journal.Event]) -> None:
+    """Store records in place of others, with the events that tell of it; on PostgreSQL with one statement.
+
+    Rows go in the order of their keys, as they do in `save`.
+
+    Raises:
+        Conflict: another transaction changed one of them since it was read. Nothing is stored.
+    """
+    if connection.dialect.name == "postgresql":
+        records = {"records": as_rows(sorted(saves)), "expected": len(saves), "events": journal.as_events(events)}
+        try:
+            connection.execute(_replace(connection.dialect.name), records)
+        except DBAPIError as error:
+            if sqlstate(error) == DIVISION_BY_ZERO:
+                raise Conflict from error
+            raise
+        return
+    done = connection.execute(
+        REPLACE,
+        [
+            {
+                "user": one.user_id,
+                "org": one.org_id,
+                "expected": one.replaces,
+                "new_body": one.body,
+                "new_version": one.version,
+                "new_progress": one.progress,
+            }
+            for one in sorted(saves)
+        ],
+    )
+    if done.rowcount != len(saves):
+        raise Conflict
+    journal.append(connection, events)
 
 
 HELD = (

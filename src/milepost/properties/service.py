@@ -17,10 +17,11 @@ from milepost.domain.wording import Wording, in_language, in_own_language, langu
 from milepost.journal import queries as journal
 from milepost.problems import ORGANIZATION_NOT_FOUND, RECORD_NOT_FOUND, Fault, Problem
 from milepost.properties import queries
-from milepost.properties.queries import HOME, Erase, Lookup, Situation
+from milepost.properties.queries import HOME, Erase, Lookup, Save, Situation
 from milepost.store import people
+from milepost.store.backends import Decision
 from milepost.store.batches import Batches
-from milepost.store.database import Database
+from milepost.store.database import Database, NeedsTransaction
 
 read_properties = Reader(UserProperties)
 read_checklist = Reader(GuidedChecklist)
@@ -113,8 +114,40 @@ def _read_in(record: Record, roles: Sequence[str] | None, language: str) -> User
     return msgspec.structs.replace(properties, guided_checklist=in_language(checklist, record.wording, language))
 
 
+class Decided(msgspec.Struct):
+    """What becomes of writes that came together: their answers, and what has to be stored."""
+
+    answers: list[Answer | None | Exception] = []
+    saves: list[Save] = []
+    erasures: list[Erase] = []
+    newcomers: dict[str, str] = {}
+    events: list[journal.Event] = []
+
+
 def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Answer | None | Exception]:
     """Apply many writes in one transaction, in their order, each seeing what those before it did."""
+    decided = _decided(connection, asked)
+    queries.save(connection, decided.saves, decided.erasures)
+    people.add(connection, decided.newcomers)
+    journal.append(connection, decided.events)
+    return decided.answers
+
+
+def replacements_applied(connection: Connection, items: Sequence[Change]) -> Decision[list[Answer | None | Exception]]:
+    """The same, where nothing but records of known users is replaced: that takes a single statement.
+
+    Raises:
+        NeedsTransaction: something else is asked too.
+    """
+    decided = _decided(connection, items)
+    if decided.erasures or decided.newcomers or not all(one.replaces for one in decided.saves):
+        raise NeedsTransaction
+    if not decided.saves:
+        return decided.answers, None
+    return decided.answers, lambda connection: queries.replace(connection, decided.saves, decided.events)
+
+
+def _decided(connection: Connection, asked: Sequence[Change]) -> Decided:
     situations = queries.look_up(connection, [change.lookup for change in asked], for_write=True)
     stored: dict[tuple[str, str], Record | None] = {}
     for change, situation in zip(asked, situations, strict=True):
@@ -122,9 +155,7 @@ def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Ans
         if change.org_id != HOME:
             stored[change.user_id, HOME] = situation.home
     now_stored = dict(stored)
-    results: list[Answer | None | Exception] = []
-    events: list[journal.Event] = []
-    newcomers: dict[str, str] = {}
+    decided = Decided()
     for change, situation in zip(asked, situations, strict=True):
         key = (change.user_id, change.org_id)
         situation.own = now_stored[key]
@@ -133,17 +164,16 @@ def changes_applied(connection: Connection, asked: Sequence[Change]) -> list[Ans
         try:
             record = _applied(change, situation)
         except Problem as problem:
-            results.append(problem)
+            decided.answers.append(problem)
             continue
-        events.append(_event(change, situation.own, record))
+        decided.events.append(_event(change, situation.own, record))
         if situation.person is None:
-            newcomers.setdefault(change.user_id, change.person_id)
+            decided.newcomers.setdefault(change.user_id, change.person_id)
         now_stored[key] = record
-        results.append(None if record is None else shown(record, change.org_id, situation, change.accept_language))
-    _save(connection, stored, now_stored)
-    people.add(connection, newcomers)
-    journal.append(connection, events)
-    return results
+        answer = None if record is None else shown(record, change.org_id, situation, change.accept_language)
+        decided.answers.append(answer)
+    _add_what_to_store(decided, stored, now_stored)
+    return decided
 
 
 def _applied(change: Change, situation: Situation) -> Record | None:
@@ -176,22 +206,19 @@ def _event(change: Change, before: Record | None, after: Record | None) -> journ
     )
 
 
-def _save(
-    connection: Connection,
+def _add_what_to_store(
+    decided: Decided,
     stored: dict[tuple[str, str], Record | None],
     now_stored: dict[tuple[str, str], Record | None],
 ) -> None:
-    saves, erasures = [], []
     for (user_id, org_id), record in now_stored.items():
         before = stored[user_id, org_id]
         if record is before:
             continue
-        if record is None:
-            if before is not None:
-                erasures.append(Erase(user_id, org_id, before.version))
-            continue
-        saves.append(queries.to_save(user_id, org_id, record, before))
-    queries.save(connection, saves, erasures)
+        if record is not None:
+            decided.saves.append(queries.to_save(user_id, org_id, record, before))
+        elif before is not None:
+            decided.erasures.append(Erase(user_id, org_id, before.version))
 
 
 class Properties:
@@ -202,7 +229,9 @@ class Properties:
 
     def __init__(self, database: Database, fit_attributes: Callable[[UserProperties], None]) -> None:
         self.read: Batches[Reading, Answer] = database.batched_read(readings)
-        self._write: Batches[Change, Answer | None] = database.batched_write(changes_applied)
+        self._write: Batches[Change, Answer | None] = database.batched_write(
+            changes_applied, at_once=replacements_applied
+        )
         self._fit_attributes = fit_attributes
 
     async def write(self, change: Change) -> Answer:

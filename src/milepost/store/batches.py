@@ -17,10 +17,15 @@ class _Waiting(Generic[Item, Result]):
     alone: bool = False
 
 
+PATIENCE = 0.02
+"""Seconds that items wait for the batch under way, before another lane takes them."""
+
+
 class Batches(Generic[Item, Result]):
     """Hands items to `run` in batches, at most `lanes` at a time and `size` items each.
 
-    Alone an item waits for nothing; under load one query, or one commit with its fsync, serves many.
+    Alone an item waits for nothing; under load one query, or one commit with its fsync, serves many. Fewer and larger
+    batches cost less, so a second lane opens only for a full one, or where the first is slow.
     `run` answers one result per item, in order; an exception among the results is raised to the item's caller only.
     Where `run` itself raises, each item is tried alone, unless the error has a true `concerns_all`: then all in the
     batch would meet the same fate again, and so would all who wait, so that nobody waits for more than one batch.
@@ -35,7 +40,9 @@ class Batches(Generic[Item, Result]):
     ) -> None:
         self._run = run
         self._size = size
-        self._free_lanes = lanes
+        self._lanes = self._free_lanes = lanes
+        self._latest_start = 0.0
+        self._patience: asyncio.TimerHandle | None = None
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -45,10 +52,10 @@ class Batches(Generic[Item, Result]):
         answer: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Waiting(item, answer))
         if self._free_lanes:
-            self._free_lanes -= 1
-            task = loop.create_task(self._drain())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if self._must_open():
+                self._open()
+            else:
+                self._be_patient()
         return await answer
 
     async def finish(self) -> None:
@@ -56,10 +63,38 @@ class Batches(Generic[Item, Result]):
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def _must_open(self) -> bool:
+        return self._free_lanes == self._lanes or len(self._waiting) >= self._size
+
+    def _open(self) -> None:
+        self._free_lanes -= 1
+        task = asyncio.get_running_loop().create_task(self._drain())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _be_patient(self) -> None:
+        if self._patience is None:
+            due = self._latest_start + PATIENCE
+            self._patience = asyncio.get_running_loop().call_at(due, self._look_again)
+
+    def _look_again(self) -> None:
+        """Open another lane where no batch has begun for PATIENCE; otherwise look again when that may be so."""
+        self._patience = None
+        if self._waiting and self._free_lanes:
+            if asyncio.get_running_loop().time() - self._latest_start >= PATIENCE:
+                self._open()
+            else:
+                self._be_patient()
+
     async def _drain(self) -> None:
         try:
             while batch := self._next():
+                self._latest_start = asyncio.get_running_loop().time()
                 await self._answer(batch)
+                if self._lanes - self._free_lanes > 1 and len(self._waiting) < self._size:
+                    # Another lane is open, and takes those who wait unless it is slow.
+                    self._be_patient()
+                    break
         finally:
             self._free_lanes += 1
 

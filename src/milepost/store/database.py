@@ -1,7 +1,7 @@
 """Runs queries on PostgreSQL or SQLite: alone or in micro-batches, retried where the database asks for it.
 
-A query is a plain function over a `sqlalchemy.Connection`. Only this module knows that PostgreSQL runs it on asyncpg
-and SQLite in a worker thread. What one dialect needs differently stands here, in `engines.py` or in `schema.py`.
+A query is a plain function over a `sqlalchemy.Connection`. Only `backends.py` knows that PostgreSQL runs it on asyncpg
+and SQLite in a worker thread. What one dialect needs differently stands here, there, or in `engines.py` or `schema.py`.
 
 Whatever keeps the database from answering is raised as `Unavailable`. A query may be run more than once, but never
 after its COMMIT was sent, unless the database said that it undid the transaction: a write whose outcome is not known
@@ -11,37 +11,24 @@ is never run again and never reported as done.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import msgspec
 import structlog
-from sqlalchemy import URL, ColumnElement, Connection, Engine, Subquery, Table, TextClause, literal_column, select, text
+from sqlalchemy import URL, ColumnElement, Connection, Subquery, Table, TextClause, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import BigInteger, Text
 
-from milepost.problems import UNAVAILABLE, Problem
+from milepost.store.backends import Backend, Decision, PostgreSQL, Query, SQLite, Unavailable
 from milepost.store.batches import Batches
-from milepost.store.engines import (
-    code,
-    is_aborted,
-    is_passing,
-    is_read_only,
-    postgres_engine,
-    reason,
-    sqlite_engine,
-    sqlstate,
-)
+from milepost.store.engines import code, is_passing, reason, sqlstate
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Query = Callable[[Connection], Result]
-Run = Callable[[Query[Result], float | None], Awaitable[Result]]
+Run = Callable[[float | None], Awaitable[Result]]
 
 log = structlog.get_logger(__name__)
 
@@ -55,124 +42,11 @@ class Conflict(Exception):
     """
 
 
-class Unavailable(Problem):
-    """The database does not answer (503 with Retry-After). It concerns every request of a batch."""
-
-    concerns_all = True
-
-    def __init__(self, because: str) -> None:
-        super().__init__(
-            UNAVAILABLE,
-            f"The database cannot be used right now: {because}. Try again shortly.",
-            headers={"Retry-After": "1"},
-        )
+class NeedsTransaction(Exception):
+    """What was decided cannot be stored with one statement."""
 
 
 CONTENDED = "other requests keep changing the same data"
-NOT_KNOWN = "it went away while it stored the change, which may be stored or not"
-
-
-class Backend(Protocol):
-    """What differs between the two kinds of database.
-
-    `seconds` is how long a query may take, None: as long as it takes.
-    """
-
-    read_lanes: int
-    write_lanes: int
-
-    async def read(self, query: Query[Result], seconds: float | None) -> Result: ...
-    async def write(self, query: Query[Result], seconds: float | None) -> Result: ...
-    async def close(self) -> None: ...
-
-
-class SQLite:
-    """One writer thread, one reader thread: more of either would only wait for each other."""
-
-    read_lanes = 1
-    write_lanes = 1
-
-    def __init__(self, url: URL, timeout: int) -> None:
-        self._reader = sqlite_engine(url, timeout, begin="BEGIN")
-        self._writer = sqlite_engine(url, timeout, begin="BEGIN IMMEDIATE")
-        self._read_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
-
-    async def read(self, query: Query[Result], seconds: float | None) -> Result:
-        return await _in(self._read_thread, self._reader, query, seconds)
-
-    async def write(self, query: Query[Result], seconds: float | None) -> Result:
-        return await _in(self._write_thread, self._writer, query, seconds)
-
-    async def close(self) -> None:
-        for thread, engine in ((self._read_thread, self._reader), (self._write_thread, self._writer)):
-            await asyncio.to_thread(thread.shutdown)
-            engine.dispose()
-
-
-async def _in(thread: ThreadPoolExecutor, engine: Engine, query: Query[Result], seconds: float | None) -> Result:
-    latest = None if seconds is None else time.monotonic() + seconds
-
-    def run() -> Result:
-        # The engine limits how long a query waits for other processes, this how long it waited for this thread.
-        if latest is not None and time.monotonic() > latest:
-            raise TimeoutError
-        with engine.begin() as connection:
-            return query(connection)
-
-    return await asyncio.get_running_loop().run_in_executor(thread, run)
-
-
-class PostgreSQL:
-    """asyncpg; reads are single statements outside a transaction, so they cost one round trip each."""
-
-    read_lanes = 2
-    write_lanes = 2
-
-    def __init__(self, url: URL, timeout: int, pool_size: int) -> None:
-        self._reader = postgres_engine(url, timeout, pool_size).execution_options(isolation_level="AUTOCOMMIT")
-        self._writer = postgres_engine(url, timeout, pool_size)
-
-    async def read(self, query: Query[Result], seconds: float | None) -> Result:
-        async with asyncio.timeout(seconds), _connected(self._reader) as connection:
-            return await connection.run_sync(query)
-
-    async def write(self, query: Query[Result], seconds: float | None) -> Result:
-        commit_sent = False
-        try:
-            async with asyncio.timeout(seconds), _connected(self._writer) as connection:
-                result = await connection.run_sync(query)
-                commit_sent = True
-                await connection.commit()
-        except (DBAPIError, ConnectionError, TimeoutError) as error:
-            if commit_sent and not (isinstance(error, DBAPIError) and is_aborted(error)):
-                log.warning("database.outcome_not_known", code=code(error))
-                raise Unavailable(NOT_KNOWN) from error
-            raise
-        return result
-
-    async def close(self) -> None:
-        await self._reader.dispose()
-        await self._writer.dispose()
-
-
-@asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    async with AsyncExitStack() as stack:
-        try:
-            connection = await stack.enter_async_context(engine.connect())
-        except PoolTimeout as error:
-            raise Unavailable("all connections to it are in use") from error
-        except (DBAPIError, OSError) as error:
-            log.warning("database.not_connected", code=code(error))
-            raise Unavailable(reason(error) or "it cannot be connected to") from error
-        try:
-            yield connection
-        except DBAPIError as error:
-            if is_read_only(error):
-                # Only a new connection finds the server that has taken over.
-                await connection.invalidate()
-            raise
 
 
 class Database:
@@ -198,7 +72,7 @@ class Database:
         Raises:
             Unavailable: the database does not answer.
         """
-        return await self._run(self._backend.read, query, patient=patient)
+        return await self._run(lambda seconds: self._backend.read(query, seconds), patient=patient)
 
     async def write(self, query: Query[Result], *, patient: bool = False) -> Result:
         """Run a query in one transaction and answer after its commit; run it again on a conflict.
@@ -206,7 +80,7 @@ class Database:
         Raises:
             Unavailable: the database does not answer, or conflicts do not end.
         """
-        return await self._run(self._backend.write, query, patient=patient)
+        return await self._run(lambda seconds: self._backend.write(query, seconds), patient=patient)
 
     def batched_read(
         self, query: Callable[[Connection, Sequence[Item]], Sequence[Result | Exception]]
@@ -219,14 +93,31 @@ class Database:
         return self._registered(Batches(run, size=self._batch_size, lanes=self._backend.read_lanes))
 
     def batched_write(
-        self, query: Callable[[Connection, Sequence[Item]], Sequence[Result | Exception]]
+        self,
+        query: Callable[[Connection, Sequence[Item]], Sequence[Result | Exception]],
+        at_once: Callable[[Connection, Sequence[Item]], Decision[Sequence[Result | Exception]]] | None = None,
     ) -> Batches[Item, Result]:
-        """Share one transaction, and so one commit, among the items that wait for it."""
+        """Share one transaction, and so one commit, among the items that wait for it.
+
+        Where `at_once` is given, it is tried first: it decides from what it reads, and one statement stores that. A
+        server is asked twice then, instead of five times. It raises `NeedsTransaction` where one statement will not do.
+        """
 
         async def run(items: list[Item]) -> Sequence[Result | Exception]:
+            if at_once is not None:
+                with suppress(NeedsTransaction):
+                    return await self._write_at_once(at_once, items)
             return await self.write(lambda connection: query(connection, items))
 
         return self._registered(Batches(run, size=self._batch_size, lanes=self._backend.write_lanes))
+
+    async def _write_at_once(
+        self, decide: Callable[[Connection, Sequence[Item]], Decision[Result]], items: Sequence[Item]
+    ) -> Result:
+        def decided(connection: Connection) -> Decision[Result]:
+            return decide(connection, items)
+
+        return await self._run(lambda seconds: self._backend.decide_and_write(decided, seconds))
 
     def _registered(self, batches: Batches[Item, Result]) -> Batches[Item, Result]:
         self._batches.append(batches)
@@ -242,25 +133,25 @@ class Database:
             await self._idle.wait()
         await self._backend.close()
 
-    async def _run(self, run: Run[Result], query: Query[Result], *, patient: bool) -> Result:
+    async def _run(self, run: Run[Result], *, patient: bool = False) -> Result:
         if self._closed:
             raise Unavailable("the service is stopping")
         self._under_way += 1
         try:
-            return await _retried(run, query, self._timeout, patient=patient)
+            return await _retried(run, self._timeout, patient=patient)
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
 
 
-async def _retried(run: Run[Result], query: Query[Result], seconds: int, *, patient: bool) -> Result:
+async def _retried(run: Run[Result], seconds: int, *, patient: bool) -> Result:
     deadline = time.monotonic() + seconds
     pause = FIRST_PAUSE
     while True:
         because: str | None
         try:
-            return await run(query, None if patient else seconds)
+            return await run(None if patient else seconds)
         except Conflict:
             because = CONTENDED
         except (DBAPIError, ConnectionError, TimeoutError) as error:

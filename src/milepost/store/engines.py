@@ -120,6 +120,14 @@ def is_passing(error: DBAPIError) -> bool:
     return is_aborted(error) or error.connection_invalidated or sqlstate(error) in INTERRUPTED
 
 
+def is_undone(error: DBAPIError) -> bool:
+    """Whether the server said that a statement failed, and so that nothing of it is stored. One that stops, or whose
+    connection is lost, may have stored it before.
+    """
+    state = sqlstate(error)
+    return bool(state) and not error.connection_invalidated and state[:2] not in {"08", "57", "58", "XX"}
+
+
 def is_read_only(error: DBAPIError) -> bool:
     """Whether the server has become read-only, as one does that another has taken over from."""
     return sqlstate(error) == "25006"
