@@ -192,11 +192,16 @@ def test_a_look_up_reads_the_rows_of_its_users_alone(crowded: str) -> None:
 
 
 def planned(connection: Connection, statement: str, asked: list[Lookup]) -> list[str]:
-    """The tables that the statement reads as a whole, or reads more rows of than there are answers to expect."""
+    """The tables that the statement reads as a whole, or reads more rows of than there are answers to expect; and
+    whether it would start processes of its own where tables are large.
+    """
     parameter = as_rows((n, *one) for n, one in enumerate(asked))
     if connection.dialect.name == "sqlite":
         steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (parameter,) * statement.count("?"))
         return [step.detail for step in steps if step.detail.startswith("SCAN") and "json_each" not in step.detail]
+    # As if starting a process cost nothing: where tables are large, it costs less than the rest.
+    for setting in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
+        connection.exec_driver_sql(f"SET {setting} = 0")
     explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", (parameter,))
     return list(_too_much(explained.scalar_one()[0]["Plan"], 2 * len(asked)))
 
@@ -205,5 +210,7 @@ def _too_much(node: Json, most: int) -> Iterator[str]:
     rows = node["Actual Rows"] * node["Actual Loops"]
     if "Relation Name" in node and (rows > most or node.get("Rows Removed by Filter", 0) > most):
         yield f"{node['Node Type']} of {node['Relation Name']}: {rows} rows"
+    if node["Node Type"].startswith("Gather"):
+        yield f"{node['Workers Planned']} processes"
     for part in node.get("Plans", ()):
         yield from _too_much(part, most)

@@ -52,9 +52,15 @@ REASONS_SQLITE: Mapping[int, str] = {
 }
 
 
-BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-"""PostgreSQL takes the rows of a JSON parameter for a hundred, whatever it holds, and would rather read whole tables
-than look a few keys up. Where no index helps, a table is read as ever."""
+BY_KEY = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+"""PostgreSQL takes the rows of a JSON parameter for a hundred, whatever it holds, and would rather read whole tables,
+or share the work among processes that it starts, than look a few keys up. Where no index helps, a table is read as
+ever."""
 
 
 def sqlite_engine(url: URL, timeout: int, *, begin: str) -> Engine:
