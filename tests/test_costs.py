@@ -25,6 +25,7 @@ from tests.in_process import InProcess, running
 from tests.test_checklists import CATALOG
 
 USERS = 2_000
+ORGANIZATIONS = 20
 SLACK = 1.25
 """Python's versions differ in how many functions the same code calls."""
 
@@ -63,9 +64,15 @@ async def report(service: InProcess, n: int) -> Json:
     return await service.call("POST", "/signals", signals(n), media_type="application/cloudevents-batch+json")
 
 
-CALLS = (put, get, initialize, move, report)
-STATEMENTS: dict[Call, int] = {get: 1, put: 3, move: 7, initialize: 10, report: 7}
-FUNCTIONS: dict[Call, int] = {get: 890, put: 1280, move: 1860, initialize: 2530, report: 5650}
+async def report_widely(service: InProcess, n: int) -> Json:
+    """As many users, and as many organizations as a batch about users drawn by chance is about."""
+    told = [one | {"id": f"wide-{one['id']}", "orgid": f"org-{k % ORGANIZATIONS}"} for k, one in enumerate(signals(n))]
+    return await service.call("POST", "/signals", told, media_type="application/cloudevents-batch+json")
+
+
+CALLS = (put, get, initialize, move, report, report_widely)
+STATEMENTS: dict[Call, int] = {get: 1, put: 3, move: 7, initialize: 10, report: 7, report_widely: 7}
+FUNCTIONS: dict[Call, int] = {get: 890, put: 1280, move: 1860, initialize: 2530, report: 4190, report_widely: 4620}
 
 
 async def arranged(service: InProcess) -> None:
@@ -75,6 +82,9 @@ async def arranged(service: InProcess) -> None:
     for user_id in ("jane", "grace"):
         await service.call("PUT", f"/organizations/acme/members/{user_id}", {"roles": ["dispatcher"]})
     await service.call("PUT", "/organizations/acme/catalog", CATALOG)
+    await service.call("PUT", "/catalog", CATALOG)
+    for n in range(ORGANIZATIONS):
+        await service.call("PUT", f"/organizations/org-{n}", {"name": f"Organization {n}"})
     for n in range(3):
         for each in CALLS:
             await each(service, n)

@@ -1,11 +1,12 @@
 """The SQL of catalogs: numbered versions that never change, one of them current for each organization."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cache
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Executable, Text, func, insert, select
 
-from milepost.store.database import upsert
+from milepost.store.database import as_rows, rows, upsert
 from milepost.store.schema import catalogs, current_catalogs
 
 PLATFORM = ""
@@ -36,6 +37,29 @@ def current(connection: Connection, org_id: str) -> Version | None:
         .limit(1)
     ).first()
     return None if found is None else Version(*found)
+
+
+@cache
+def _current_editions(dialect: str) -> Executable:
+    asked = rows(dialect, "asked", org_id=Text)
+    return (
+        select(catalogs.c.org_id, catalogs.c.version, catalogs.c.published)
+        .select_from(asked)
+        .join(current_catalogs, current_catalogs.c.org_id == asked.c.org_id)
+        .join(
+            catalogs,
+            (catalogs.c.org_id == current_catalogs.c.org_id) & (catalogs.c.version == current_catalogs.c.version),
+        )
+    )
+
+
+def current_editions(connection: Connection, org_ids: Collection[str]) -> dict[str, tuple[str, int, int]]:
+    """Of each organization that has a catalog of its own, and under PLATFORM of the platform: whose the current one
+    is, its number, and when it was published.
+    """
+    asked = {"asked": as_rows([one] for one in sorted({*org_ids, PLATFORM}))}
+    found = connection.execute(_current_editions(connection.dialect.name), asked)
+    return {org_id: (org_id, version, published) for org_id, version, published in found}
 
 
 def current_number(connection: Connection, org_id: str) -> int | None:

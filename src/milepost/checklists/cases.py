@@ -4,7 +4,7 @@ Whoever will write holds the user's row first. What is stored goes with the guar
 counts for others, and an event in the journal.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,6 @@ from milepost.domain.records import Record, changes, replaced
 from milepost.domain.wording import Wording
 from milepost.journal import queries as journal
 from milepost.problems import (
-    CATALOG_NOT_FOUND,
     CHECKLIST_NOT_FOUND,
     ORGANIZATION_NOT_FOUND,
     UNKNOWN_ENTERPRISE,
@@ -160,35 +159,26 @@ def _known_of(
 
 
 def made_checklists(
-    connection: Connection,
-    context: Context,
-    org_id: str,
-    users: Sequence[str],
-    is_asked: Callable[[Case, Published], bool] = lambda _case, _published: True,
+    connection: Connection, context: Context, asked: Sequence[tuple[str, str]], catalogs: Mapping[str, Published]
 ) -> Iterator[tuple[Case, Knowledge]]:
-    """Of these users, those with a checklist that the server made in the organization, and what is known of each now.
+    """Of these (organization, user), those with a checklist that the server made, and what is known of each now.
 
-    Only of those who are asked about, since what is known takes counting. None where no catalog counts there: nothing
-    could be said about the steps.
+    None where no catalog counts: nothing could be said about the steps.
     """
-    try:
-        published = catalogs.current(connection, org_id)
-    except Problem as problem:
-        if problem.kind is CATALOG_NOT_FOUND:
-            return
-        raise
-    situations = look_up(connection, [Lookup(user_id, org_id, "") for user_id in users], for_write=True)
+    asked = [(org_id, user_id) for org_id, user_id in asked if org_id in catalogs]
+    if not asked:
+        return
+    situations = look_up(connection, [Lookup(user_id, org_id, "") for org_id, user_id in asked], for_write=True)
     cases = [
-        (case, situation.own.progress.enterprise_id)
-        for user_id, situation in zip(users, situations, strict=True)
+        (Case(user_id, org_id, situation), situation.own.progress.enterprise_id)
+        for (org_id, user_id), situation in zip(asked, situations, strict=True)
         if situation.own is not None
         and situation.own.progress is not None
         and situation.own.properties.guided_checklist is not UNSET
-        and is_asked(case := Case(user_id, org_id, situation), published)
     ]
-    counts = queries.counts(connection, [queries.Scope(case.user_id, org_id, place) for case, place in cases])
+    counts = queries.counts(connection, [queries.Scope(case.user_id, case.org_id, place) for case, place in cases])
     for (case, place), signals in zip(cases, counts, strict=True):
-        yield case, _known_of(context, case, published, signals, place)
+        yield case, _known_of(context, case, catalogs[case.org_id], signals, place)
 
 
 def stored(
@@ -200,27 +190,11 @@ def stored(
     event: tuple[str, Mapping[str, Any]],
 ) -> Answer:
     """Store what was decided, what of it counts for others, and the events."""
-    progress, told = _shared(connection, case, outcome, known, event)
+    progress, told = shared(connection, case, outcome, known, event)
     return saved(connection, context, case, outcome.checklist, progress, told)
 
 
-Arrival = tuple[Case, Knowledge, Outcome]
-
-
-def store_arrivals(connection: Connection, context: Context, arrivals: Sequence[Arrival]) -> None:
-    """Store what arriving signals completed, and what late ones say of steps that were completed before."""
-    changed = []
-    for case, known, outcome in arrivals:
-        told: dict[str, Any] = {"signals": {step_id: list(why.signals) for step_id, why in outcome.proofs.items()}}
-        if outcome.corrections:
-            told["corrected"] = {step_id: list(why.signals) for step_id, why in outcome.corrections.items()}
-        progress, event = _shared(connection, case, outcome, known, ("steps.completed", told))
-        changed.append(_changed(context, case, outcome.checklist, progress, event))
-    save(connection, [row for _, row, _ in changed])
-    journal.append(connection, [event for _, _, event in changed])
-
-
-def _shared(
+def shared(
     connection: Connection,
     case: Case,
     outcome: Outcome,
@@ -266,13 +240,13 @@ def saved(
     event: tuple[str, Mapping[str, object]],
 ) -> Answer:
     """Store the checklist in its record, and answer the record as it is shown."""
-    record, row, told = _changed(context, case, checklist, progress, event)
+    record, row, told = changed(context, case, checklist, progress, event)
     save(connection, [row])
     journal.append(connection, [told])
     return shown(worded(connection, record), case.org_id, case.situation, context.accept_language)
 
 
-def _changed(
+def changed(
     context: Context,
     case: Case,
     checklist: GuidedChecklist,

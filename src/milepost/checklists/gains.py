@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from milepost.catalogs import service as catalogs
 from milepost.checklists.cases import made_checklists, stored
 from milepost.directory.memberships import Holding
 from milepost.directory.service import Context
@@ -19,7 +20,8 @@ def bring_steps(connection: Connection, context: Context, gained: Sequence[Holdi
         roles[held.org_id][held.user_id].append(held.name)
     for org_id, users in sorted(roles.items()):
         people.hold(connection, sorted(users))
-        for case, known in made_checklists(connection, context, org_id, sorted(users)):
+        published = catalogs.current_for(connection, [org_id])
+        for case, known in made_checklists(connection, context, [(org_id, one) for one in sorted(users)], published):
             outcome = refreshed(case.checklist, case.progress, known)
             because = {"rolesGained": users[case.user_id]}
             stored(connection, context, case, outcome, known, ("checklist.refreshed", because))

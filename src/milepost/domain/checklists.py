@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 from milepost.domain.catalog import Catalog, Scope, StepDefinition
 from milepost.domain.conditions import Condition, ConditionFailure, Facts
 from milepost.domain.contract import GuidedChecklist, Status, Step, Track
-from milepost.domain.progress import Evidence, Progress
-from milepost.domain.records import OPEN, completed, visible_steps
+from milepost.domain.progress import Evidence, Progress, Sharing, done_for_all
+from milepost.domain.records import OPEN, StepStatus, completed, standing, visible_steps
 
 DONE = frozenset({Status.COMPLETED, Status.SKIPPED})
 
@@ -182,19 +182,37 @@ def arrived(checklist: GuidedChecklist, progress: Progress, known: Knowledge, co
 
 
 def can_arrive(
-    checklist: GuidedChecklist, progress: Progress | None, concerned: Collection[str], earliest: datetime
+    steps: Iterable[StepStatus],
+    progress: Progress,
+    sharing: Sharing,
+    published: Published,
+    earliest: Mapping[str, datetime],
 ) -> bool:
-    """Whether signals, the first of which happened at `earliest`, may complete one of the steps, or give it an earlier
-    time. Otherwise `arrived` would change nothing.
+    """Whether signals may complete one of the steps, or give it an earlier time; otherwise `arrived` changes nothing.
+
+    `earliest` says by the name of the signal when the first of them happened.
     """
-    if progress is None:
-        return False
-    for step in steps_of(checklist):
-        if step.step_id in concerned:
-            why = progress.evidence.get(step.step_id)
-            if step.status is not Status.COMPLETED or (why and why.how == "signal" and earliest <= why.at):
+    done = done_for_all(sharing, progress.enterprise_id)
+    for step in steps:
+        condition = published.conditions.get(step.step_id)
+        if condition is not None and not condition.signals.isdisjoint(earliest):
+            why = standing(step, progress, sharing, done)
+            if why is None:
+                stored = progress.evidence.get(step.step_id)
+                if step.status is not Status.COMPLETED or stored is not None:
+                    return True
+            elif why.how == "signal" and _may_be_earlier(condition, why, earliest):
                 return True
     return False
+
+
+def _may_be_earlier(condition: Condition, why: Evidence, earliest: Mapping[str, datetime]) -> bool:
+    """Whether signals may show that the condition was met at an earlier time, or by others at the same."""
+    first = min(earliest[name] for name in condition.signals if name in earliest)
+    if len(condition.signals) == 1 and why.signals and (why.shared or why.by):
+        # What it was met by is the first of the only signal that it asks for.
+        return first < why.at
+    return first <= why.at
 
 
 def _corrected(step_id: str, evidence: Evidence | None, known: Knowledge) -> Evidence | None:

@@ -166,7 +166,7 @@ def with_shared(record: Record, sharing: Sharing) -> Record:
     is_undone = False
     for step in checklist.steps:
         before = progress.evidence.get(step.step_id) if step.status is Status.COMPLETED else None
-        why = done.get(step.step_id) if step.status is not Status.COMPLETED else _followed(step, before, sharing, done)
+        why = standing(step, progress, sharing, done)
         if why != before:
             told[step.step_id] = why
             is_undone |= before is not None and (why is None or why.at > before.at)
@@ -187,8 +187,22 @@ def with_shared(record: Record, sharing: Sharing) -> Record:
     )
 
 
-def _followed(step: Step, stored: Evidence | None, sharing: Sharing, done: Mapping[str, Evidence]) -> Evidence | None:
-    """By what a step is completed now that is stored as completed; None: by nothing, or nobody knows by what."""
+class StepStatus(msgspec.Struct, rename="camel", frozen=True):
+    """Of a stored step, what it takes to know where it stands."""
+
+    step_id: str
+    status: Status
+
+
+def standing(
+    step: Step | StepStatus, progress: Progress, sharing: Sharing, done: Mapping[str, Evidence]
+) -> Evidence | None:
+    """By what a step is completed now, where `done` is what is done for all of the checklist's enterprise; None: by
+    nothing, or, where it is stored as completed and not shared, nobody knows by what.
+    """
+    if step.status is not Status.COMPLETED:
+        return done.get(step.step_id)
+    stored = progress.evidence.get(step.step_id)
     if stored is None or not stored.shared or stored.enterprise_id is None:
         return stored
     there = sharing.get(stored.enterprise_id, {})

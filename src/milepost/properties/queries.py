@@ -146,7 +146,7 @@ def _learn(situation: Situation, kind: str, text: str, rest: tuple[str, int, str
             situation.own = _record(*rest)
         case "shared":
             place = rest[2] or ""
-            situation.shared.setdefault(place, {})[text] = _shared_in(place, rest[0])
+            situation.shared.setdefault(place, {})[text] = decode_shared(place, rest[0])
         case "role":
             situation.roles.append(text)
         case "member":
@@ -165,7 +165,7 @@ def _record(body: str, version: int, progress: str | None) -> Record:
     return Record(decode(body), version, None if progress is None else decode_progress(progress))
 
 
-def _shared_in(place: str, evidence: str) -> Evidence | None:
+def decode_shared(place: str, evidence: str) -> Evidence | None:
     """What is done for all there; None: it was taken back. The row says where, its evidence does not."""
     why = decode_evidence(evidence)
     return None if why is None else msgspec.structs.replace(why, shared=True, enterprise_id=place)

@@ -1,19 +1,18 @@
 """What happens when signals arrive: they are stored once each, and the steps they satisfy are completed at once."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 from msgspec import UNSET
 from sqlalchemy import Connection
 
 from milepost.access.policy import Action, Target, require
-from milepost.checklists import queries
-from milepost.checklists.cases import Case, made_checklists, store_arrivals
+from milepost.checklists import arrivals, queries
 from milepost.checklists.queries import EVERYONE
 from milepost.directory.queries import hold_organization
 from milepost.directory.service import Context
-from milepost.domain.checklists import Published, arrived, can_arrive
 from milepost.domain.cloud_events import CloudEvent
 from milepost.domain.records import microseconds, moment
 from milepost.journal import queries as journal
@@ -53,12 +52,8 @@ def report(connection: Connection, context: Context, events: Sequence[CloudEvent
     # After the users are held: a lock taken before would put this into the journal before what it waited for.
     _require_places(connection, reported, pointer)
     new = signals.add(connection, reported)
-    completed = 0
-    for org_id in sorted({one.org_id for one in new}):
-        here = [one for one in new if one.org_id == org_id]
-        _tell(connection, context, org_id, here, context.caller.name)
-        completed += _complete(connection, context, org_id, here)
-    return Receipt(len(new), len(events) - len(new), completed)
+    _tell(connection, context, new, context.caller.name)
+    return Receipt(len(new), len(events) - len(new), _complete(connection, context, new))
 
 
 def take_in(connection: Connection, context: Context, events: Sequence[CloudEvent], actor: str) -> bool:
@@ -69,23 +64,27 @@ def take_in(connection: Connection, context: Context, events: Sequence[CloudEven
     if _unknown_places(connection, reported):
         return False
     new = signals.add(connection, reported)
-    if new:
-        _tell(connection, context, new[0].org_id, new, actor)
+    _tell(connection, context, new, actor)
     return True
 
 
-def _tell(connection: Connection, context: Context, org_id: str, new: Sequence[Signal], actor: str) -> None:
+def _tell(connection: Connection, context: Context, new: Sequence[Signal], actor: str) -> None:
     """One event for all signals of an organization that came together: the signals themselves are kept."""
-    data: dict[str, object] = {"signals": dict(Counter(one.type for one in new))}
-    event = journal.Event(
-        id=context.new_id(),
-        at=context.at,
-        actor=actor,
-        type="signals.reported",
-        org_id=org_id,
-        data=data,
-    )
-    journal.append(connection, [event])
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in new:
+        counts[one.org_id][one.type] += 1
+    events = [
+        journal.Event(
+            id=context.new_id(),
+            at=context.at,
+            actor=actor,
+            type="signals.reported",
+            org_id=org_id,
+            data={"signals": dict(counts[org_id])},
+        )
+        for org_id in sorted(counts)
+    ]
+    journal.append(connection, events)
 
 
 def _signal(event: CloudEvent, received: int) -> Signal:
@@ -117,39 +116,19 @@ def _unknown_places(connection: Connection, reported: Sequence[Signal]) -> list[
     return [n for n, one in enumerate(reported) if (one.org_id, one.enterprise_id) not in known]
 
 
-def _complete(connection: Connection, context: Context, org_id: str, new: Sequence[Signal]) -> int:
-    """Complete the steps that the signals of one organization satisfy; answers how many."""
-    completed = _complete_for(connection, context, org_id, sorted({one.user_id for one in new} - {EVERYONE}), new)
-    shared = [one for one in new if one.user_id == EVERYONE]
-    after = ""
-    while shared:
-        users = queries.with_checklists(connection, org_id, after, PAGE)
-        if not users:
-            break
-        people.hold(connection, users)
-        completed += _complete_for(connection, context, org_id, users, shared)
-        after = users[-1]
+def _complete(connection: Connection, context: Context, new: Sequence[Signal]) -> int:
+    """Complete the steps that the signals satisfy; answers how many."""
+    heard: dict[tuple[str, str], dict[str, datetime]] = defaultdict(dict)
+    for one in sorted(new, key=lambda each: each.time, reverse=True):
+        # What happened before takes the place of what happened after.
+        heard[one.org_id, one.user_id][one.type] = moment(one.time)
+    by_everyone = sorted(key for key in heard if key[1] == EVERYONE)
+    shared = [(org_id, heard.pop((org_id, EVERYONE))) for org_id, _ in by_everyone]
+    completed = arrivals.complete(connection, context, heard) if heard else 0
+    for org_id, said in shared:
+        after = ""
+        while users := queries.with_checklists(connection, org_id, after, PAGE):
+            people.hold(connection, users)
+            completed += arrivals.complete(connection, context, dict.fromkeys(((org_id, one) for one in users), said))
+            after = users[-1]
     return completed
-
-
-def _complete_for(
-    connection: Connection, context: Context, org_id: str, users: Sequence[str], new: Sequence[Signal]
-) -> int:
-    if not users:
-        return 0
-    types, earliest = {one.type for one in new}, moment(min(one.time for one in new))
-
-    def concerned(published: Published) -> set[str]:
-        return {step_id for step_id, one in published.conditions.items() if one.signals & types}
-
-    def may_change(case: Case, published: Published) -> bool:
-        return can_arrive(case.checklist, case.progress, concerned(published), earliest)
-
-    arrivals = []
-    for case, known in made_checklists(connection, context, org_id, users, may_change):
-        if case.progress is not None:
-            outcome = arrived(case.checklist, case.progress, known, concerned(known.published))
-            if outcome.proofs or outcome.corrections or outcome.failures:
-                arrivals.append((case, known, outcome))
-    store_arrivals(connection, context, arrivals)
-    return sum(len(outcome.proofs) for _, _, outcome in arrivals)
