@@ -32,6 +32,7 @@ from milepost.properties.attributes import attributes_rule
 from milepost.properties.service import Properties
 from milepost.settings import Settings, load
 from milepost.signals import api as signals_api
+from milepost.signals.service import Signals
 from milepost.signals.sources import Sources
 from milepost.store import versions
 from milepost.store.database import Database
@@ -62,6 +63,7 @@ def create(settings: Settings | None = None) -> "Envelope":
             database=database,
             authenticator=Authenticator(verifier, database),
             properties=Properties(database, fit_attributes),
+            signals=Signals(database),
             track_strategy=_track_strategy(settings),
             roles_gained=bring_steps,
             track_flag=track_flag,

@@ -23,27 +23,11 @@ Heard = Mapping[str, datetime]
 Arrival = tuple[Case, Knowledge, Outcome]
 
 
-def complete(connection: Connection, context: Context, heard: Mapping[Key, Heard]) -> int:
-    """Complete the steps that new signals satisfy, of users who are held; answers how many."""
+def open_to(connection: Connection, heard: Mapping[Key, Heard]) -> list[Key]:
+    """Those of the users, who are held, whose checklists the signals may change, in their order: most have been told
+    the same before.
+    """
     published = catalogs.current_for(connection, {org_id for org_id, _ in heard})
-    asked = _open_to(connection, heard, published)
-    arrivals = []
-    for case, known in made_checklists(connection, context, asked, published):
-        if case.progress is not None:
-            concerned = _concerned(known.published, heard[case.org_id, case.user_id])
-            outcome = arrived(case.checklist, case.progress, known, concerned)
-            if outcome.proofs or outcome.corrections or outcome.failures:
-                arrivals.append((case, known, outcome))
-    _store(connection, context, arrivals)
-    return sum(len(outcome.proofs) for _, _, outcome in arrivals)
-
-
-def _concerned(published: Published, heard: Heard) -> set[str]:
-    return {step_id for step_id, one in published.conditions.items() if not one.signals.isdisjoint(heard)}
-
-
-def _open_to(connection: Connection, heard: Mapping[Key, Heard], published: Mapping[str, Published]) -> list[Key]:
-    """Those whose checklists the signals may change, in their order; most have been told the same before."""
     asked_for = {
         org_id: frozenset(name for one in catalog.conditions.values() for name in one.signals)
         for org_id, catalog in published.items()
@@ -58,6 +42,26 @@ def _open_to(connection: Connection, heard: Mapping[Key, Heard], published: Mapp
         if (one := stored.get(key)) is not None
         and can_arrive(one.steps, one.progress, sharing.get(key[0], {}), published[key[0]], heard[key])
     ]
+
+
+def complete(connection: Connection, context: Context, heard: Mapping[Key, Heard]) -> int:
+    """Complete the steps that new signals satisfy, of users who are held; answers how many."""
+    if not heard:
+        return 0
+    published = catalogs.current_for(connection, {org_id for org_id, _ in heard})
+    arrivals = []
+    for case, known in made_checklists(connection, context, sorted(heard), published):
+        if case.progress is not None:
+            concerned = _concerned(known.published, heard[case.org_id, case.user_id])
+            outcome = arrived(case.checklist, case.progress, known, concerned)
+            if outcome.proofs or outcome.corrections or outcome.failures:
+                arrivals.append((case, known, outcome))
+    _store(connection, context, arrivals)
+    return sum(len(outcome.proofs) for _, _, outcome in arrivals)
+
+
+def _concerned(published: Published, heard: Heard) -> set[str]:
+    return {step_id for step_id, one in published.conditions.items() if not one.signals.isdisjoint(heard)}
 
 
 def _store(connection: Connection, context: Context, arrivals: Sequence[Arrival]) -> None:

@@ -19,9 +19,7 @@ from milepost.domain.cloud_events import (
 from milepost.edge import BASE_PATH, JSON, AnyRequest, Reply, answer, body, new_id, receive
 from milepost.openapi import Operation
 from milepost.problems import UNKNOWN_PLACE
-from milepost.signals import service
-from milepost.signals.service import Receipt
-from milepost.store.database import Database
+from milepost.signals.service import Receipt, Report, Signals
 
 EXAMPLE: dict[str, Any] = {
     "specversion": "1.0",
@@ -62,9 +60,8 @@ async def report_signals(request: AnyRequest) -> Reply:
             events, pointer = read_batch(sent, call.now), "/{}"
         else:
             events, pointer = read_structured(sent, call.now), ""
-    database: Database = request.app.state.database
-    context = Context(call.caller, call.now, new_id)
-    return answer(await database.write(lambda connection: service.report(connection, context, events, pointer)))
+    signals: Signals = request.app.state.signals
+    return answer(await signals.report(Report(Context(call.caller, call.now, new_id), events, pointer)))
 
 
 router = Router(BASE_PATH, route_handlers=[report_signals])

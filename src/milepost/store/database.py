@@ -96,8 +96,10 @@ class Database:
         self,
         query: Callable[[Connection, Sequence[Item]], Sequence[Result | Exception]],
         at_once: Callable[[Connection, Sequence[Item]], Decision[Sequence[Result | Exception]]] | None = None,
+        *,
+        most: int | None = None,
     ) -> Batches[Item, Result]:
-        """Share one transaction, and so one commit, among the items that wait for it.
+        """Share one transaction, and so one commit, among the items that wait for it, at most `most` of them.
 
         Where `at_once` is given, it is tried first: it decides from what it reads, and one statement stores that. A
         server is asked twice then, instead of five times. It raises `NeedsTransaction` where one statement will not do.
@@ -109,7 +111,8 @@ class Database:
                     return await self._write_at_once(at_once, items)
             return await self.write(lambda connection: query(connection, items))
 
-        return self._registered(Batches(run, size=self._batch_size, lanes=self._backend.write_lanes))
+        size = self._batch_size if most is None else min(most, self._batch_size)
+        return self._registered(Batches(run, size=size, lanes=self._backend.write_lanes))
 
     async def _write_at_once(
         self, decide: Callable[[Connection, Sequence[Item]], Decision[Result]], items: Sequence[Item]
