@@ -1,6 +1,7 @@
 """`/openapi.json`, and `/docs` to browse it: Swagger UI from the installed package, nothing from elsewhere."""
 
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 import msgspec
 from litestar import Response, Router, get
@@ -60,12 +61,20 @@ async def openapi(request: AnyRequest) -> Response[bytes]:
     return Response(msgspec.json.encode(document(request.app)), media_type="application/json")
 
 
+def _assets() -> Path:
+    """The folder of Swagger UI's files. The package is found and not imported: its code would bring Jinja2."""
+    spec = find_spec("swagger_ui")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the package swagger-ui-py is not installed", name="swagger_ui")
+    return Path(spec.origin).parent / "static"
+
+
 router = Router(
     "/",
     route_handlers=[
         page,
         start,
         openapi,
-        create_static_files_router(path="/docs/assets", directories=[str(files("swagger_ui") / "static")]),
+        create_static_files_router(path="/docs/assets", directories=[_assets()]),
     ],
 )

@@ -1,6 +1,7 @@
 """`milepost serve`: runs the service."""
 
 import asyncio
+import gc
 import os
 import socket
 from typing import Annotated
@@ -28,7 +29,6 @@ from milepost.logs import configure
 from milepost.problems import Problem
 from milepost.properties.attributes import attributes_rule
 from milepost.settings import Settings, SettingsError, exported
-from milepost.signals.sources import Sources
 from milepost.store import versions
 
 
@@ -65,7 +65,14 @@ def serve(
         if demo:
             greet(settings, _url(settings), loaded=loaded)
 
+    _share_memory()
     server.serve()
+
+
+def _share_memory() -> None:
+    """Keep the garbage collector from what is there by now: a worker's would write into every page that it shares."""
+    gc.collect()
+    gc.freeze()
 
 
 def _with_port(settings: Settings) -> Settings:
@@ -91,11 +98,15 @@ def _url(settings: Settings) -> str:
 
 def _prepared(settings: Settings, *, demo: bool) -> bool:
     """See that everything a worker needs is there; answers whether the demo was loaded."""
+    # The workers are forked from this process. What it has imported they need not, and the pages it lies in are shared;
+    # the other verbs do without.
+    from milepost.app import sources_of  # noqa: PLC0415
+
     try:
         Verifier.from_settings(settings)
         attributes_rule(settings.attributes_schema)
         TrackFlag.from_settings(settings)
-        Sources.from_settings(settings)
+        sources_of(settings)
         return asyncio.run(_prepared_database(settings, demo=demo))
     except SettingsError as error:
         raise Failure(str(error), BAD_SETTINGS) from None

@@ -37,16 +37,16 @@ def upgrade(connection: Connection) -> str | None:
     Raises:
         WrongSchema: the database is from a newer Milepost, or something else keeps its tables there.
     """
-    # Alembic takes a third of a second to import, and a service whose schema is right never needs it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
     before = current(connection, hold=True)
     if before == REVISION:
         return before
     _refuse_newer(before)
     if before is None:
         _refuse_foreign(connection)
+    # Alembic takes a third of a second to import, and where the schema is right nothing needs it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
