@@ -18,7 +18,9 @@ CATALOG = ROOT / "src" / "milepost" / "catalogs" / "example.yaml"
 
 
 def environment(stage: Stage, database: str) -> dict[str, str]:
-    return {"MILEPOST_DATABASE": database, "MILEPOST_SIGNING_KEY_FILE": str(stage.key_file)}
+    # An installed package has its bytecode. A source tree gets it from the first command, unless that is forbidden.
+    bytecode = {"PYTHONDONTWRITEBYTECODE": ""}
+    return {"MILEPOST_DATABASE": database, "MILEPOST_SIGNING_KEY_FILE": str(stage.key_file)} | bytecode
 
 
 def loaded(stage: Stage, database: str) -> str:
