@@ -18,7 +18,19 @@ from milepost.access.service import create_key, revoke_key
 from milepost.domain.contract import UserProperties
 from milepost.domain.records import Record, microseconds
 from milepost.edge import new_id, now
-from milepost.journal.queries import START, Event, Position, append, of_user, read_after
+from milepost.journal.queries import (
+    START,
+    Concern,
+    Event,
+    Mark,
+    News,
+    Position,
+    append,
+    of_user,
+    read_after,
+    read_since,
+    visible_now,
+)
 from milepost.properties.queries import HOME
 from milepost.properties.service import Change, Properties, replacing
 from milepost.store import versions
@@ -347,6 +359,106 @@ class TestOrder:
 
         assert len(read) == 240
         assert {writer: [event for event in read if event.user_id == writer] for writer in sent} == sent
+
+
+def since(mark: Mark, limit: int = 1000, concern: Concern | None = None) -> Callable[[Connection], News]:
+    return lambda connection: read_since(connection, mark, limit, concern)
+
+
+class TestReadingWithoutWaiting:
+    def test_a_reader_misses_nothing_and_sees_nothing_twice_while_others_write(self, migrated_url: str) -> None:
+        sent = {f"writer-{writer}": [event(f"writer-{writer}", n=n) for n in range(40)] for writer in range(6)}
+
+        async def write_and_read(database: Database) -> list[Event]:
+            mark = await database.read(visible_now)
+            writing = asyncio.gather(*(write(database, events) for events in sent.values()))
+            read: list[Event] = []
+            async with asyncio.timeout(60):
+                while len(read) < 240:
+                    news = await database.read(since(mark))
+                    read += [event for _, event in news.events]
+                    assert all(news.mark.covers(position) for position, _ in news.events)
+                    assert not any(mark.covers(position) for position, _ in news.events)
+                    mark = news.mark
+            await writing
+            return read + [event for _, event in (await database.read(since(mark))).events]
+
+        read = on(migrated_url, write_and_read)
+
+        assert len(read) == 240
+        assert {writer: [event for event in read if event.user_id == writer] for writer in sent} == sent
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_an_event_is_read_while_another_transaction_is_open_and_that_ones_when_it_ends(
+        self, migrated_url: str
+    ) -> None:
+        async def commit_late(database: Database) -> list[list[str]]:
+            mark = await database.read(visible_now)
+            engine = postgres_engine(make_url(migrated_url), 10, 1)
+            looks: list[list[str]] = []
+
+            async def look() -> None:
+                nonlocal mark
+                news = await database.read(since(mark))
+                looks.append([event.user_id for _, event in news.events])
+                mark = news.mark
+
+            async with engine.begin() as late:
+                await late.run_sync(lambda connection: append(connection, [event("late")]))
+                for user_id in ("first", "second"):
+                    await database.write(partial(append, events=[event(user_id)]))
+                    await look()
+                await look()
+            await engine.dispose()
+            await look()
+            await look()
+            return looks
+
+        assert on(migrated_url, commit_late) == [["first"], ["second"], [], ["late"], []]
+
+    def test_what_is_beyond_the_limit_is_left_out_and_said_to_be(self, migrated_url: str) -> None:
+        directly(migrated_url, partial(append, events=[event("jane", n=n) for n in range(8)]))
+
+        async def read(database: Database) -> tuple[News, News]:
+            some = await database.read(since(Mark(0), limit=7))
+            return some, await database.read(since(some.mark, limit=7))
+
+        some, rest = on(migrated_url, read)
+
+        assert (len(some.events), some.cut) == (7, True)
+        assert (rest.events, rest.cut) == ([], False)
+
+    def test_of_others_only_that_is_read_which_concerns_all(self, migrated_url: str) -> None:
+        def about(user_id: str, org_id: str, **data: object) -> Event:
+            return Event(new_id(), 1, "user:test", "test", user_id, org_id, data)
+
+        wanted = [
+            about("jane", "acme"),
+            about("jane", HOME),
+            about("", "acme"),
+            about("", ""),
+            about("john", "acme", shared=["billing"]),
+        ]
+        others = [about("john", "acme"), about("jane", "other"), about("", "other"), about("jo", "other", shared=["x"])]
+        directly(migrated_url, partial(append, events=[*others, *wanted]))
+
+        news = on(migrated_url, lambda database: database.read(since(Mark(0), concern=Concern("jane", "acme"))))
+
+        assert [event for _, event in news.events] == wanted
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_what_was_restored_from_another_server_does_not_hide_what_is_new(self, migrated_url: str) -> None:
+        directly(migrated_url, partial(append, events=[event("old")]))
+        directly(
+            migrated_url, lambda connection: connection.execute(text("UPDATE journal SET position = 1000000000000"))
+        )
+
+        async def read(database: Database) -> list[str]:
+            mark = await database.read(visible_now)
+            await database.write(partial(append, events=[event("new")]))
+            return [event.user_id for _, event in (await database.read(since(mark))).events]
+
+        assert on(migrated_url, read) == ["new"]
 
 
 async def write(database: Database, events: list[Event]) -> None:

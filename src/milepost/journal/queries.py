@@ -5,10 +5,26 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Insert, Row, Text, insert, literal, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    Insert,
+    Row,
+    Text,
+    bindparam,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from milepost.store.database import as_rows, rows
-from milepost.store.schema import journal, next_position, settled_below
+from milepost.store.schema import given_below, journal, next_position, seen_now, settled_below
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -36,6 +52,34 @@ class Position(NamedTuple):
 
 START = Position(0, "")
 ORDER = (journal.c.position, journal.c.id)
+
+
+class Mark(NamedTuple):
+    """What a reader has seen who does not wait for late transactions: all up to a position, but for what is written by
+    those that were still `running` below it. Of one of these `within` says how much has been seen.
+    """
+
+    number: int
+    event_id: str = ""
+    running: tuple[int, ...] = ()
+    within: Position | None = None
+
+    def covers(self, position: Position) -> bool:
+        """Whether an event at this position has been seen."""
+        if position.number in self.running:
+            return self.within is not None and self.within.number == position.number and position <= self.within
+        return position <= (self.number, self.event_id)
+
+
+class News(NamedTuple):
+    """What has become visible since a mark, in the journal's order, and the mark to go on from.
+
+    `cut`: there was more than the limit, and the rest is left out for good.
+    """
+
+    events: list[tuple[Position, Event]]
+    mark: Mark
+    cut: bool
 
 
 @cache
@@ -75,6 +119,60 @@ def read_after(connection: Connection, position: Position, limit: int) -> list[t
     after = tuple_(*ORDER) > tuple_(literal(position.number, BigInteger), literal(position.event_id, Text))
     found = select(journal).where(after, journal.c.position < settled_below()).order_by(*ORDER).limit(limit)
     return [(Position(row.position, row.id), _event(row)) for row in connection.execute(found)]
+
+
+def visible_now(connection: Connection) -> Mark:
+    """The mark of all that is visible now."""
+    return _mark(connection.execute(select(seen_now())).scalar_one())
+
+
+def _mark(snapshot: str) -> Mark:
+    _, below, running = snapshot.split(":")
+    return Mark(int(below), "", tuple(int(number) for number in running.split(",") if number))
+
+
+class Concern(NamedTuple):
+    """Whose events are read: those about a user's record in an organization, and about all of the organization."""
+
+    user_id: str
+    org_id: str
+
+
+@cache
+def _since(dialect: str, *, concerned: bool) -> Executable:
+    running = rows(dialect, "running", number=BigInteger)
+    later = tuple_(*ORDER) > tuple_(bindparam("number", type_=BigInteger), bindparam("event_id", type_=Text))
+    which = _concerned() if concerned else true()
+    visible = union_all(
+        select(journal).where(later, journal.c.position < given_below(), which),
+        # Few transactions run at a time: each is looked up.
+        select(journal).join(running, running.c.number == journal.c.position).where(which),
+    ).subquery()
+    page = select(visible).order_by(visible.c.position, visible.c.id).limit(bindparam("limit")).subquery("page")
+    moment = select(seen_now().label("snapshot")).subquery("moment")
+    # In one statement, so that the mark is of the moment that the events are of; without events there is the mark.
+    return select(moment.c.snapshot, page).select_from(moment.outerjoin(page, true())).order_by("position", "id")
+
+
+def _concerned() -> ColumnElement[bool]:
+    user = bindparam("user_id", type_=Text)
+    about_all = or_(journal.c.user_id == "", journal.c.data.like('%"shared":%'))
+    return journal.c.org_id.in_([bindparam("org_id", type_=Text), ""]) & or_(journal.c.user_id == user, about_all)
+
+
+def read_since(connection: Connection, mark: Mark, limit: int, concern: Concern | None = None) -> News:
+    """What has become visible since a mark, at most `limit` events of it.
+
+    Unlike `read_after`, a reader does not wait for transactions that run for long: what the others write is read at
+    once, and what a late one writes when it is there. Nothing is left out, and nothing is read twice.
+    """
+    asked = {"number": mark.number, "event_id": mark.event_id, "limit": limit + 1}
+    asked |= {"running": as_rows([number] for number in mark.running), **(concern._asdict() if concern else {})}
+    statement = _since(connection.dialect.name, concerned=concern is not None)
+    found = connection.execute(statement, asked).all()
+    visible = [(Position(row.position, row.id), row) for row in found if row.id is not None]
+    events = [(position, _event(row)) for position, row in visible if not mark.covers(position)]
+    return News(events[:limit], _mark(found[0].snapshot), cut=len(visible) > limit)
 
 
 def _event(row: Row[Any]) -> Event:

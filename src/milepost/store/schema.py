@@ -212,3 +212,40 @@ def _oldest_transaction(_element: settled_below, _compiler: SQLCompiler, **_opti
 @compiles(settled_below, "sqlite")
 def _beyond_all(_element: settled_below, _compiler: SQLCompiler, **_options: object) -> str:
     return "9223372036854775807"
+
+
+class seen_now(FunctionElement[str]):  # noqa: N801 - reads as the SQL function that it is
+    """Which positions a statement sees, as PostgreSQL writes a snapshot: `xmin:xmax:running,running,...`.
+
+    It sees all below `xmax` but the transactions that run. SQLite: `n:n:`, n being the next position.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(seen_now, "postgresql")
+def _snapshot(_element: seen_now, _compiler: SQLCompiler, **_options: object) -> str:
+    return "CAST(pg_current_snapshot() AS text)"
+
+
+@compiles(seen_now, "sqlite")
+def _all_so_far(_element: seen_now, _compiler: SQLCompiler, **_options: object) -> str:
+    return "(SELECT (coalesce(max(position), 0) + 1) || ':' || (coalesce(max(position), 0) + 1) || ':' FROM journal)"
+
+
+class given_below(FunctionElement[int]):  # noqa: N801 - reads as the SQL function that it is
+    """The position that no transaction has been given yet: what stands there or beyond is from another server."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(given_below, "postgresql")
+def _next_transaction(_element: given_below, _compiler: SQLCompiler, **_options: object) -> str:
+    return "CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)"
+
+
+@compiles(given_below, "sqlite")
+def _next_of_all(_element: given_below, _compiler: SQLCompiler, **_options: object) -> str:
+    return "9223372036854775807"
