@@ -203,16 +203,20 @@ def shared(
 ) -> tuple[Progress, tuple[str, Mapping[str, object]]]:
     """Store what was decided and counts for others; answers the progress that is left for the record, and the event."""
     definitions = {definition.step_id: definition for definition in known.published.catalog.steps}
+    done = {**outcome.proofs, **outcome.corrections}
     evidence = {
         step_id: share(connection, case.org_id, known.enterprise_id, definitions.get(step_id), why)
-        for step_id, why in (*outcome.proofs.items(), *outcome.corrections.items())
+        for step_id, why in done.items()
     }
     progress = msgspec.structs.replace(outcome.progress, evidence={**outcome.progress.evidence, **evidence})
+    shared = sorted(step_id for step_id, why in done.items() if evidence[step_id].shared and not why.shared)
     name, data = event
     told: dict[str, object] = {
         **data,
         "catalog": {"orgId": outcome.progress.org_id, "version": outcome.progress.version},
     }
+    if shared:
+        told["shared"] = shared
     if outcome.failures:
         told["conditionsFailed"] = dict(outcome.failures)
     return progress, (name, told)

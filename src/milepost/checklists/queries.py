@@ -96,10 +96,13 @@ def share(connection: Connection, org_id: str, enterprise_id: str, step_id: str,
     return True
 
 
-def unshare(connection: Connection, org_id: str, enterprise_id: str, step_id: str) -> None:
-    """Take that back: an admin has reset the step. The row stays, for those who have stored that it was done."""
+def unshare(connection: Connection, org_id: str, enterprise_id: str, step_id: str) -> bool:
+    """Take that back: an admin has reset the step. The row stays, for those who have stored that it was done.
+
+    False where it was not done for all.
+    """
     row = _row(org_id, enterprise_id, step_id)
-    connection.execute(update(shared_completions).where(row).values(evidence=TAKEN_BACK))
+    return connection.execute(update(shared_completions).where(row).values(evidence=TAKEN_BACK)).rowcount > 0
 
 
 def _row(org_id: str, enterprise_id: str, step_id: str) -> ColumnElement[bool]:

@@ -60,11 +60,14 @@ def move_step(
     after = moved(step, move, definition, visible)
     if after is step:
         return shown(_existing(case), org_id, situation, context.accept_language)
+    told: dict[str, object] = {"stepId": step_id, "status": status}
     if progress is not None:
-        progress = _with_evidence(connection, case, progress, (step, after), definition)
+        progress, concerns_all = _with_evidence(connection, case, progress, (step, after), definition)
+        if concerns_all:
+            told["shared"] = [step_id]
     steps = [after if one.step_id == step_id else one for one in steps_of(checklist)]
     changed = with_completed_at(msgspec.structs.replace(checklist, steps=steps), situation.roles, context.now)
-    return saved(connection, context, case, changed, progress, ("step.moved", {"stepId": step_id, "status": status}))
+    return saved(connection, context, case, changed, progress, ("step.moved", told))
 
 
 def _existing(case: Case) -> Record:
@@ -87,21 +90,25 @@ def _with_evidence(
     progress: Progress,
     change: tuple[Step, Step],
     definition: StepDefinition | None,
-) -> Progress:
-    """Progress with the evidence of a person's move, or without that of a step that was reset."""
+) -> tuple[Progress, bool]:
+    """Progress with the evidence of a person's move, or without that of a step that was reset, and whether others see
+    the move as well.
+    """
+    concerns_all = False
     before, after = change
     evidence = {step_id: why for step_id, why in progress.evidence.items() if step_id != after.step_id}
     if after.status is Status.COMPLETED and after.completed_at is not UNSET:
         by = None if after.completed_by is UNSET else str(after.completed_by)
         why = Evidence("person", after.completed_at, by)
-        evidence[after.step_id] = share(connection, case.org_id, progress.enterprise_id, definition, why)
+        why = share(connection, case.org_id, progress.enterprise_id, definition, why)
+        evidence[after.step_id], concerns_all = why, why.shared
     elif before.status is Status.COMPLETED:
         # Whatever scope it has by now: it may have had another when it was done for all, in another enterprise.
         was = progress.evidence.get(before.step_id)
         elsewhere = set() if was is None or was.enterprise_id is None else {was.enterprise_id}
         for place in sorted({"", progress.enterprise_id} | elsewhere):
-            queries.unshare(connection, case.org_id, place, after.step_id)
-    return msgspec.structs.replace(progress, evidence=evidence)
+            concerns_all |= queries.unshare(connection, case.org_id, place, after.step_id)
+    return msgspec.structs.replace(progress, evidence=evidence), concerns_all
 
 
 def set_dismissed(
