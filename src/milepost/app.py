@@ -1,8 +1,12 @@
 """Composes the application from Settings: the only place where everything meets."""
 
+import asyncio
 import gc
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,8 +29,10 @@ from milepost.checklists.sources import FAILED_HEADER
 from milepost.directory import api as directory_api
 from milepost.domain.contract import Track
 from milepost.domain.tracks import Strategy, by_memberships, experiment, fixed
-from milepost.edge import AnyRequest
+from milepost.edge import AnyRequest, now
 from milepost.envelope import Envelope, answer_failure, answer_framework_error, answer_problem
+from milepost.live import api as live_api
+from milepost.live.service import Live
 from milepost.logs import configure
 from milepost.openapi import Operation
 from milepost.problems import UNAVAILABLE, Problem
@@ -73,10 +79,13 @@ def create(settings: Settings | None = None) -> "Envelope":
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         database = versions.open_database(settings)
+        authenticator = Authenticator(verifier, database)
+        live = Live(database, authenticator, settings, now)
         app.state.update(
             settings=settings,
             database=database,
-            authenticator=Authenticator(verifier, database),
+            authenticator=authenticator,
+            live=live,
             properties=Properties(database, fit_attributes),
             signals=Signals(database),
             track_strategy=_track_strategy(settings),
@@ -84,7 +93,7 @@ def create(settings: Settings | None = None) -> "Envelope":
             track_flag=track_flag,
             signal_sources=signal_sources,
         )
-        async with _running(database, track_flag, signal_sources):
+        async with _running(database, track_flag, signal_sources, live):
             _collect_seldom()
             yield
 
@@ -126,7 +135,7 @@ def _collect_seldom() -> None:
 
 @asynccontextmanager
 async def _running(
-    database: Database, track_flag: TrackFlag | None, signal_sources: "Sources | None"
+    database: Database, track_flag: TrackFlag | None, signal_sources: "Sources | None", live: Live
 ) -> AsyncIterator[None]:
     """What the application works with, from its start to its end."""
     async with AsyncExitStack() as stack:
@@ -136,7 +145,35 @@ async def _running(
         if track_flag is not None:
             stack.push_async_callback(track_flag.close)
             await track_flag.start()
+        stack.push_async_callback(live.close)
+        stack.enter_context(_told_to_stop(live.stop))
         yield
+
+
+@contextmanager
+def _told_to_stop(stop: Callable[[], None]) -> Iterator[None]:
+    """Have `stop` called as soon as the process is told to end, beside what the server does then.
+
+    The server ends the lifespan only when all is answered, which a stream never is.
+    """
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        before[signal.Signals(number)](number, frame)
+        loop.call_soon_threadsafe(stop)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(each)
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            before[each] = handler
+            signal.signal(each, tell)
+            signal.siginterrupt(each, False)  # noqa: FBT003 - it takes no keywords
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _track_strategy(settings: Settings) -> Strategy:
@@ -156,7 +193,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "PUT", "PATCH", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-Id"],
+        allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID", "X-Request-Id"],
         expose_headers=["ETag", "Content-Language", "X-Request-Id", "Retry-After", FAILED_HEADER],
         max_age=600,
     )
@@ -180,6 +217,7 @@ async def ready(request: AnyRequest) -> Response[bytes]:
 
 ROUTES: list[HTTPRouteHandler | Router] = [
     properties_api.router,
+    live_api.router,
     checklists_api.router,
     catalogs_api.router,
     rehearsal_api.router,

@@ -30,6 +30,7 @@ from milepost.problems import (
 )
 
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 Schema = dict[str, Any]
 
 
@@ -49,13 +50,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `action` is its entry in the policy, None where anyone may call; `events` the journal events a changing route can
     write; `bodies` the schema of each media type it takes, `examples` a body of each; `answers` the schema of its good
     answers by status (None: no body); `headers` what else a good answer may carry; `problems` what it can refuse
-    beyond what every route refuses; `only_asks` is for a POST that changes nothing, and has a body because its question
+    beyond what every route refuses; `answered_as` the media type of a good answer's body, `answer_example` one that is
+    no JSON; `only_asks` is for a POST that changes nothing, and has a body because its question
     is long; `frequent` is what the pages of all users ask for, and takes the short way (`shortcuts.py`). One that is
     `localized` answers in the language that Accept-Language asks for, and says so in Vary.
     """
 
     action: Action | None
     answers: dict[int, Any]
+    answered_as: str = JSON
+    answer_example: str | None = None
     bodies: dict[str, Any] = {}
     needs_body: bool = True
     examples: dict[str, object] = {}
@@ -262,7 +266,10 @@ def _responses(operation: Operation) -> Schema:
             headers |= {name: {"description": about, "schema": {"type": "string"}}}
         responses[str(status)] = {"description": ANSWERS[status], "headers": headers}
         if schema is not None:
-            responses[str(status)]["content"] = {JSON: {"schema": _schema(schema)}}
+            content: Schema = {"schema": _schema(schema)}
+            if operation.answer_example is not None:
+                content["example"] = operation.answer_example
+            responses[str(status)]["content"] = {operation.answered_as: content}
     refused: dict[int, list[Kind]] = {}
     for kind in dict.fromkeys((*_usual_problems(operation), *operation.problems)):
         refused.setdefault(kind.status, []).append(kind)

@@ -108,5 +108,7 @@ NOT_SKIPPABLE = Kind("not_skippable", 422, "The step cannot be skipped")
 PROOF_REQUIRED = Kind("proof_required", 422, "The step is completed by proof alone")
 INVALID_ATTRIBUTES = Kind("invalid_attributes", 422, "attributes do not fit the operator's schema")
 
+TOO_MANY_STREAMS = Kind("too_many_streams", 429, "This caller has too many streams open")
+
 INTERNAL = Kind("internal_error", 500, "The service failed")
 UNAVAILABLE = Kind("unavailable", 503, "The service cannot answer right now")

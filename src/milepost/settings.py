@@ -87,6 +87,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_body: Annotated[Positive, about("largest request body, bytes")] = 1_048_576
     cors_origins: Annotated[tuple[str, ...], about("origins that may call from a browser, comma-separated")] = ()
 
+    live_streams: Annotated[Positive, about("most streams of live updates open at a time, per worker")] = 500
+    live_streams_per_caller: Annotated[Positive, about("most of those for one user or service key, per worker")] = 20
+    live_heartbeat: Annotated[Positive, about("seconds after which a stream without news says that it is alive")] = 15
+
     pool_size: Annotated[Positive, about("database connections per worker, reading and writing each")] = 4
     batch_size: Annotated[Positive, about("most requests that share one query or one commit")] = 64
     database_timeout: Annotated[Positive, about("seconds a query may take before the caller gets 503")] = 10

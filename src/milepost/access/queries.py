@@ -2,13 +2,28 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Executable, Row, Text, exists, insert, select, true, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    Row,
+    Text,
+    exists,
+    insert,
+    literal_column,
+    select,
+    true,
+    union_all,
+    update,
+)
 
-from milepost.access.policy import AdministeredBy, Caller, Everything, Only, visible_organizations
+from milepost.access.policy import AdministeredBy, Caller, Everything, Only, Target, visible_organizations
 from milepost.store.database import as_rows, rows
-from milepost.store.schema import member_roles, organizations, roles, service_keys
+from milepost.store.schema import member_roles, members, organizations, roles, service_keys
 
 administrations = (
     select(member_roles.c.user_id, member_roles.c.org_id)
@@ -27,6 +42,37 @@ def administers(connection: Connection, user_id: str | None, org_id: str) -> boo
         administrations.c.user_id == user_id, administrations.c.org_id == org_id
     )
     return connection.execute(held.limit(1)).first() is not None
+
+
+class Standing(NamedTuple):
+    """Who asks about which user of an organization."""
+
+    caller_id: str
+    user_id: str
+    org_id: str
+
+
+@cache
+def _standings(dialect: str) -> Executable:
+    asked = rows(dialect, "asked", n=BigInteger, caller_id=Text, user_id=Text, org_id=Text)
+    return union_all(
+        select(asked.c.n, literal_column("'admin'"))
+        .join(administrations, administrations.c.user_id == asked.c.caller_id)
+        .where(administrations.c.org_id == asked.c.org_id),
+        select(asked.c.n, literal_column("'member'"))
+        .join(members, members.c.user_id == asked.c.user_id)
+        .where(members.c.org_id == asked.c.org_id),
+    )
+
+
+def standings(connection: Connection, asked: Sequence[Standing]) -> list[Target]:
+    """For each, the target of a question to the policy with the two facts that its answer depends on."""
+    parameters = {"asked": as_rows((n, *one) for n, one in enumerate(asked))}
+    facts = {(n, fact) for n, fact in connection.execute(_standings(connection.dialect.name), parameters)}
+    return [
+        Target(one.user_id, one.org_id or None, (n, "admin") in facts, (n, "member") in facts)
+        for n, one in enumerate(asked)
+    ]
 
 
 def organization_exists(connection: Connection, org_id: str) -> bool:

@@ -48,6 +48,10 @@ class Authenticator:
             )
         return Caller(key_id=key.key_id, scopes=frozenset(key.scopes), org_id=key.org_id)
 
+    def expires(self, authorization: str | None) -> datetime | None:
+        """When the credentials of a caller known now end by themselves; None where that is not known, as of a key."""
+        return self._verifier.expires(bearer(authorization))
+
 
 def create_key(
     connection: Connection,

@@ -88,6 +88,11 @@ class Verifier:
         self._known.move_to_end(token)
         return known.caller
 
+    def expires(self, token: str) -> datetime | None:
+        """When a token that is remembered ends, clock skew included."""
+        known = self._known.get(token)
+        return None if known is None else known.expires
+
     async def verify(self, token: str, now: datetime) -> Caller:
         """The caller that a token stands for.
 

@@ -31,6 +31,9 @@ from milepost.properties.attributes import attributes_rule
 from milepost.settings import Settings, SettingsError, exported
 from milepost.store import versions
 
+CALLS_AT_ONCE = 1_024
+"""Calls that all workers together take on at a time; the server's own default."""
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -57,6 +60,8 @@ def serve(
         websockets=False,
         log_level=LogLevels.warning,
         workers_kill_timeout=settings.stop_timeout,
+        # Streams stay open for long, and must not take the places of calls.
+        backpressure=CALLS_AT_ONCE // settings.workers + settings.live_streams,
     )
 
     @server.on_startup
