@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from milepost.access.policy import Scope
 from milepost.domain.records import moment
 from milepost.edge import new_id
 from milepost.journal.queries import Event, append, of_user
-from milepost.live.service import MOST_MISSED
+from milepost.live.service import MOST_BEHIND, MOST_MISSED
 from milepost.store.engines import postgres_engine
 from tests.arrange import BASE, World, checklist, fresh, record, refused, step
 from tests.calls import directly, revoke, service_key
@@ -250,6 +250,22 @@ class TestWhoComesBack:
 
         with listen(world, last=last) as listener:
             pass
+
+        assert [one.type for one in listener.changes] == ["many"]
+
+    def test_after_a_long_time_is_told_that_it_was_many(self, tmp_path: Path) -> None:
+        with start_service(f"sqlite:///{tmp_path / 'milepost.db'}", tmp=tmp_path) as service:
+            world = World(service)
+            with listen(world) as listener:
+                last = int(listener.last_id)
+            later = [Event(new_id(), 1, "user:test", "other", "somebody") for _ in range(2)]
+            directly(service.database_url, partial(append, events=later[:1]))
+            move = text("UPDATE journal SET position = :far WHERE user_id = 'somebody'")
+            directly(service.database_url, lambda connection: connection.execute(move, {"far": last + MOST_BEHIND}))
+            directly(service.database_url, partial(append, events=later[1:]))
+
+            with listen(world, last=str(last)) as listener:
+                pass
 
         assert [one.type for one in listener.changes] == ["many"]
 

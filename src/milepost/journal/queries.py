@@ -141,12 +141,15 @@ class Concern(NamedTuple):
 @cache
 def _since(dialect: str, *, concerned: bool) -> Executable:
     running = rows(dialect, "running", number=BigInteger)
-    later = tuple_(*ORDER) > tuple_(bindparam("number", type_=BigInteger), bindparam("event_id", type_=Text))
+    number = bindparam("number", type_=BigInteger)
+    # The first is implied by the second, and finds its place in the index of an organization's events.
+    later = (journal.c.position >= number) & (tuple_(*ORDER) > tuple_(number, bindparam("event_id", type_=Text)))
+    recent = journal.c.position.between(bindparam("oldest", type_=BigInteger), number)
     which = _concerned() if concerned else true()
     visible = union_all(
         select(journal).where(later, journal.c.position < given_below(), which),
-        # Few transactions run at a time: each is looked up.
-        select(journal).join(running, running.c.number == journal.c.position).where(which),
+        # Few transactions run at a time, and not for long: each is looked up.
+        select(journal).join(running, running.c.number == journal.c.position).where(recent, which),
     ).subquery()
     page = select(visible).order_by(visible.c.position, visible.c.id).limit(bindparam("limit")).subquery("page")
     moment = select(seen_now().label("snapshot")).subquery("moment")
@@ -167,6 +170,7 @@ def read_since(connection: Connection, mark: Mark, limit: int, concern: Concern 
     once, and what a late one writes when it is there. Nothing is left out, and nothing is read twice.
     """
     asked = {"number": mark.number, "event_id": mark.event_id, "limit": limit + 1}
+    asked |= {"oldest": min(mark.running, default=mark.number)}
     asked |= {"running": as_rows([number] for number in mark.running), **(concern._asdict() if concern else {})}
     statement = _since(connection.dialect.name, concerned=concern is not None)
     found = connection.execute(statement, asked).all()
