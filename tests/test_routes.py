@@ -23,12 +23,15 @@ CALLS = [route for route in ROUTES if route.path.startswith(BASE)]
 CHANGING = [route for route in ROUTES if route.changes]
 ASKING = [route for route in ROUTES if route.only_asks]
 AT_THE_ROOT = {
+    "/demo",
+    "/demo/assets/{name}",
     "/docs",
     "/docs/assets/{file_path:path}",
     "/docs/start.js",
     "/health/live",
     "/health/ready",
     "/openapi.json",
+    "/widget/{name}",
 }
 """What anyone may read."""
 

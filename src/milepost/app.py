@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 
-from milepost import docs_page
+from milepost import demo_api, docs_page, pages
 from milepost.access.service import Authenticator
 from milepost.access.tokens import Verifier
 from milepost.catalogs import api as catalogs_api
@@ -98,7 +98,7 @@ def create(settings: Settings | None = None) -> "Envelope":
             yield
 
     app = Application(
-        ROUTES,
+        ROUTES if settings.demo_refused else [*ROUTES, demo_api.router],
         lifespan=[lifespan],
         openapi_config=None,
         exception_handlers={
@@ -224,7 +224,8 @@ ROUTES: list[HTTPRouteHandler | Router] = [
     signals_api.router,
     directory_api.router,
     docs_page.router,
+    pages.router,
     live,
     ready,
 ]
-"""Everything that is answered."""
+"""Everything that is answered, but for what the page /demo calls."""

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 PREFIX = "MILEPOST_"
 SECRETS = {"signal_source_token"}
 CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SOURCE_NAME = re.compile("[a-z][a-z0-9_-]*")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -36,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: Annotated[str, about("address to listen on")] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535, description="port to listen on")] = 8080
     workers: Annotated[Positive, about("worker processes")] = 1
+    demo: Annotated[
+        bool, about("load the demo into an empty database, and serve the page /demo; for trying out only")
+    ] = False
 
     jwks_file: Annotated[Path | None, about("file with the JWKS that user tokens are checked against")] = None
     jwks_url: Annotated[str | None, about("URL of that JWKS, fetched again when a token names an unknown key")] = None
@@ -140,6 +144,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 )
             urls[name] = url
         return urls
+
+    @property
+    def demo_refused(self) -> str | None:
+        """Why the page /demo is not served; None where it is. It lets anyone be the demo's user."""
+        if not self.demo:
+            return "The demo is served by `milepost serve --demo` alone."
+        if self.host not in LOOPBACK:
+            return "The demo lets anyone in, so it is served only on this machine: use `--host 127.0.0.1`."
+        if self.jwks_file or self.jwks_url or self.public_key_file:
+            return "The demo signs tokens with the service's own key, and here tokens are checked against others."
+        return None
 
     @property
     def own_key_file(self) -> Path:

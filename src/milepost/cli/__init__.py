@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from milepost import __version__
-from milepost.cli import access, catalog, checklist, database, directory, serve, settings, transfer
+from milepost.cli import access, catalog, checklist, database, directory, openapi, serve, settings, transfer
 from milepost.cli.terminal import USAGE, Failure, complain
 from milepost.logs import configure
 from milepost.settings import Settings
@@ -31,6 +31,7 @@ app.command("import")(transfer.import_)
 app.command("export")(transfer.export_)
 app.add_typer(database.app, name="db")
 app.command("settings")(settings.show)
+app.command("openapi")(openapi.show)
 
 
 def _version(wanted: bool) -> None:

@@ -40,13 +40,14 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     database: DatabaseOption = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Load the demo into an empty database.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the demo into an empty database; serve /demo.")] = False,
 ) -> None:
     """Run the service until it is told to stop; a stop answers what was accepted."""
-    settings = settings_from(host=host, port=port, workers=workers, database=database).settings
+    flags = {"host": host, "port": port, "workers": workers, "database": database, "demo": demo or None}
+    settings = settings_from(**flags).settings
     configure(settings)
     settings = _with_port(settings)
-    loaded = _prepared(settings, demo=demo)
+    loaded = _prepared(settings)
     # The workers are processes of their own: the settings reach them through the environment.
     os.environ.update(exported(settings))
     server = Granian(
@@ -67,7 +68,7 @@ def serve(
     @server.on_startup
     def _greet() -> None:
         structlog.get_logger("milepost").info("serving", url=_url(settings), workers=settings.workers)
-        if demo:
+        if settings.demo:
             greet(settings, _url(settings), loaded=loaded)
 
     _share_memory()
@@ -101,7 +102,7 @@ def _url(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def _prepared(settings: Settings, *, demo: bool) -> bool:
+def _prepared(settings: Settings) -> bool:
     """See that everything a worker needs is there; answers whether the demo was loaded."""
     # The workers are forked from this process. What it has imported they need not, and the pages it lies in are shared;
     # the other verbs do without.
@@ -112,7 +113,7 @@ def _prepared(settings: Settings, *, demo: bool) -> bool:
         attributes_rule(settings.attributes_schema)
         TrackFlag.from_settings(settings)
         sources_of(settings)
-        return asyncio.run(_prepared_database(settings, demo=demo))
+        return asyncio.run(_prepared_database(settings))
     except SettingsError as error:
         raise Failure(str(error), BAD_SETTINGS) from None
     except versions.WrongSchema as error:
@@ -121,12 +122,12 @@ def _prepared(settings: Settings, *, demo: bool) -> bool:
         raise Failure(f"{settings.url.render_as_string()}: {problem.detail}", UNAVAILABLE) from None
 
 
-async def _prepared_database(settings: Settings, *, demo: bool) -> bool:
+async def _prepared_database(settings: Settings) -> bool:
     database = versions.open_database(settings)
     try:
         if settings.url.drivername == "sqlite":
             await database.write(versions.upgrade)
         await database.read(versions.check)
-        return demo and await demo_data.load(database)
+        return settings.demo and await demo_data.load(database)
     finally:
         await database.close()

@@ -67,7 +67,8 @@ def greet(settings: Settings, url: str, *, loaded: bool) -> None:
     """Say on standard output where to go, with tokens and calls that work when they are pasted."""
     _say(f"\nMilepost is at {url}\n")
     _say(f"  API            {url}{BASE_PATH}")
-    _say(f"  Documentation  {url}/docs\n")
+    _say(f"  Documentation  {url}/docs")
+    _say(f"  Demo page      {url}/demo\n" if settings.demo_refused is None else "")
     try:
         user = signed(settings, USER, platform_admin=False, ttl=TTL)
         operator = signed(settings, "operator", platform_admin=True, ttl=TTL)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from milepost.domain.catalog import StepDefinition, localized
+from milepost.domain.catalog import Completion, StepDefinition, completion_of, localized
 from milepost.domain.checklists import Knowledge, source_roles, steps_of
 from milepost.domain.conditions import ConditionFailure
 from milepost.domain.contract import GuidedChecklist, Status, Step
@@ -18,6 +18,7 @@ class Explained(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
 
     `shown`: the user sees it. `hidden`: it is in the checklist, for roles that the user does not hold now.
     `not_generated`: it is not in the checklist; `reasons` say why. `roles` are those that would show it.
+    `completion` says who may complete it, and `skippable` whether it may be skipped, by the catalog.
     """
 
     step_id: str
@@ -27,6 +28,8 @@ class Explained(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     status: Status | None = None
     roles: list[str] = []
     requires: list[str] = []
+    completion: Completion | None = None
+    skippable: bool | None = None
     condition: str | None = None
     condition_holds: bool | None = None
     condition_failure: str | None = None
@@ -68,6 +71,8 @@ def _told(
         outcome="not_generated",
         reasons=[],
         requires=open_prerequisites(definition, visible),
+        completion=completion_of(definition),
+        skippable=definition.skippable,
         evidence=why,
     )
     if step is None:
