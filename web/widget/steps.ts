@@ -3,7 +3,7 @@ import { html, nothing, type TemplateResult } from "lit/html.js";
 import type { Refusal, Wish } from "./checklist.js";
 import { arrow, check, chevron, dash, lock } from "./icons.js";
 import { type Actions, actionsOf, type Rule, safeRoute } from "./moves.js";
-import { directionOf, type Strings } from "./strings.js";
+import type { Strings } from "./strings.js";
 
 /** What the list of steps shows, and what it does when something is pressed. */
 export interface ListView {
@@ -22,12 +22,7 @@ export interface ListView {
 
 /** The steps, of which at most one is unfolded. */
 export function stepList(view: ListView): TemplateResult {
-  return html`<ol
-    part="steps"
-    class="steps"
-    lang=${view.textLanguage || nothing}
-    dir=${view.textLanguage ? directionOf(view.textLanguage) : "auto"}
-  >
+  return html`<ol part="steps" class="steps" lang=${view.textLanguage || nothing}>
     ${view.steps.map((step) => row(view, step))}
   </ol>`;
 }
@@ -51,7 +46,7 @@ function row(view: ListView, step: Step): TemplateResult {
         @click=${() => view.unfold(step.stepId)}
       >
         <span part="step-icon" class="icon">${icon(step, locked)}</span>
-        <span class="title">${step.title}</span>
+        <span class="title"><bdi>${step.title}</bdi></span>
         <span class="sr" lang=${view.language}>, ${strings[step.status]}</span>
         ${
           step.status === "IN_PROGRESS" || step.status === "SKIPPED"
@@ -63,7 +58,7 @@ function row(view: ListView, step: Step): TemplateResult {
     </h3>
     <div class="fold" id="panel-${id}" role="group" aria-labelledby="row-${id}" ?inert=${!open}>
       <div class="panel">
-        ${step.description ? html`<p part="description" class="description">${step.description}</p>` : nothing}
+        ${step.description ? html`<p part="description" class="description"><bdi>${step.description}</bdi></p>` : nothing}
         ${note(view, step, actions)}
         <div class="actions">${buttons(view, step, actions)}</div>
         <div role="alert">${refused(view, step)}</div>
