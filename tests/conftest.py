@@ -185,7 +185,12 @@ class Service:
 
 
 def start_service(
-    database_url: str, *, tmp: Path, workers: int = 1, extra_env: dict[str, str] | None = None
+    database_url: str,
+    *,
+    tmp: Path,
+    workers: int = 1,
+    extra_env: dict[str, str] | None = None,
+    host: str = "127.0.0.1",
 ) -> Service:
     """A service that answers, on a free port. Those started with the same `tmp` share their signing key."""
     port = free_port()
@@ -196,7 +201,7 @@ def start_service(
     if database_url.startswith("postgresql"):
         milepost("db", "upgrade", "--database", database_url, environment=environment, folder=tmp)
     log = tmp / f"service-{port}.log"
-    command = [sys.executable, "-m", "milepost", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "milepost", "serve", "--host", host, "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--database", database_url],

@@ -20,15 +20,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
+
+Result = TypeVar("Result")
 
 EXTERNAL = "MILEPOST_TEST_POSTGRES"
 PROGRAMS = ("initdb", "postgres")
@@ -119,7 +122,7 @@ class Cluster(Server):
         """
         deadline = time.monotonic() + seconds
         process = self._launch()
-        while not asyncio.run(_answers(self.url)):
+        while not _run(_answers(self.url)):
             if time.monotonic() > deadline:
                 process.kill()
                 process.wait()
@@ -163,7 +166,7 @@ class Cluster(Server):
         postmaster = self.postmaster
         if postmaster is None:
             return
-        children = asyncio.run(_backends(self.url))
+        children = _run(_backends(self.url))
         for process in (postmaster, *children):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -187,14 +190,14 @@ class Cluster(Server):
 def new_database(server: Server) -> str:
     """Make an empty database with a name of its own; answers its URL."""
     name = f"milepost_{secrets.token_hex(8)}"
-    asyncio.run(_execute(server.url, f'CREATE DATABASE "{name}"'))
+    _run(_execute(server.url, f'CREATE DATABASE "{name}"'))
     return urlsplit(server.url)._replace(path=f"/{name}").geturl()
 
 
 def drop_database(server: Server, url: str) -> None:
     """Delete a database, even one that is still connected to."""
     name = urlsplit(url).path.removeprefix("/")
-    asyncio.run(_execute(server.url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    _run(_execute(server.url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
 
 
 async def _execute(url: str, statement: str) -> None:
@@ -222,6 +225,12 @@ async def _backends(url: str) -> list[int]:
         # Terminated, not closed: an orderly close would end one of the processes that are to be killed.
         connection.terminate()
     return [row["pid"] for row in rows]
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in a thread of its own: in this one a browser may be driven, by an event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 @cache

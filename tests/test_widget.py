@@ -21,8 +21,9 @@ EXPLAIN = "**/guided-checklist/explain*"
 MOVES = "**/guided-checklist/steps/*"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Not for the whole run: where the browser is driven, no other event loop can be run.
     with running() as browser:
         yield browser
 

@@ -18,6 +18,7 @@ run(
   "--output",
   "client/src/schema.ts",
   "--default-non-nullable=false",
+  "--empty-objects-unknown",
 );
 run("typescript/bin/tsc", "--project", "client");
 run("vite/bin/vite.js", "build", "--config", "vite.widget.js", "--logLevel", "warn");

@@ -37,7 +37,10 @@ TOKEN_TTL = timedelta(minutes=5)
 
 Result = TypeVar("Result")
 
-User = Annotated[str, Meta(pattern="^leila(-[0-9a-f]{8})?$", description="Leila, or a namesake for a fresh start")]
+# To `re`, a bare `$` also stands before a newline at the end.
+User = Annotated[
+    str, Meta(pattern="^leila(-[0-9a-f]{8})?$(?!\\n)", description="Leila, or a namesake for a fresh start")
+]
 Role = Literal["dispatcher", "fleet-manager", "lead-driver", "accountant"]
 
 
@@ -51,7 +54,7 @@ class Happening(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What the user did in the application: the type of a signal."""
 
     user: User
-    type: Annotated[str, Meta(pattern="^[a-z][a-z.-]{0,63}$")]
+    type: Annotated[str, Meta(pattern="^[a-z][a-z.-]{0,63}$(?!\\n)")]
 
 
 class Roles(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -46,6 +46,8 @@ const open = () => ask<Session>("session", {});
 
 async function attempt(work: () => Promise<string>): Promise<void> {
   part("said").textContent = await work().catch((error: Error) => error.message);
+  // The stream of events would tell in a moment; where a proxy holds it up, this is at once all the same.
+  document.querySelector("milepost-checklist")?.refresh();
 }
 
 async function report(type: string): Promise<void> {
