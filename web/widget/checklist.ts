@@ -36,7 +36,7 @@ const CHECKLIST = `${API}/guided-checklist` as const;
 /** The checklist as the server has it and as the user wants it: what was asked for is shown at once, and sent in order. */
 export class Checklist {
   phase: Phase = "loading";
-  failure: Problem | undefined;
+  failure: Pick<Problem, "detail" | "status"> | undefined;
   refusal: Refusal | undefined;
   /** There is no way to the server now; what is shown may be old. */
   cut = false;
@@ -268,7 +268,7 @@ export class Checklist {
       this.phase = "empty";
       return;
     }
-    this.failure = problem ?? { type: "", title: "", status, detail: "", name: "", requestId: "" };
+    this.failure = { detail: problem?.detail ?? "", status };
     this.phase = "failed";
   }
 
