@@ -878,6 +878,20 @@ class TestExplain:
         assert told["pair"]["signals"] == {"paired": 2}
         assert told["pair"]["evidence"]["signals"] == ["paired"]
 
+    def test_it_says_who_may_complete_a_step_and_whether_it_may_be_skipped(self, world: Onboarding) -> None:
+        proven: dict[str, Any] = {"completeWhen": "signals['paired'].count > 0"}
+        either = proven | {"completion": "either", "skippable": False}
+        world.publish(
+            {"name": "Short", "steps": [definition("a"), definition("b", **proven), definition("c", **either)]}
+        )
+        world.make_member(None, "owner")
+        world.initialize()
+
+        answer = world.user.get(f"{world.path}/guided-checklist/explain", params={"orgId": world.org_id})
+
+        told = [(step["completion"], step["skippable"]) for step in accepted(answer)["steps"]]
+        assert told == [("manual", True), ("signal", True), ("either", False)]
+
 
 class TestCatalogs:
     def test_versions_are_numbered_and_one_is_current(self, world: Onboarding) -> None:
