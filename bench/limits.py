@@ -140,7 +140,8 @@ def script(log: str) -> str:
     values = " ".join(value for _, parameters in logged for value in parameters.values())
     versions = sorted(set(VERSION.findall(values)))
     lines = [
-        "\\set n random(0, :users - 1)",
+        # Each client has users of its own: a service puts what concerns the same user into one batch.
+        f"\\set n random(0, greatest(:users / {CLIENTS}, 1) - 1) * {CLIENTS} + :client_id",
         f"\\set o {FIRST_ORG} + :n / {ORG_SIZE}",
         f"\\set n {FIRST} + :n",
     ]
