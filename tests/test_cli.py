@@ -256,3 +256,10 @@ def test_an_export_into_a_pipe_that_closes_ends_quietly(tmp_path: Path) -> None:
 
 def surroundings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
+
+
+def test_the_link_to_the_console_stands_alone_on_standard_output(alone: Command) -> None:
+    outcome = alone.must("console", "--user", "tove", "--url", "https://milepost.example/")
+
+    assert re.fullmatch(r"https://milepost\.example/console/sign-in\?code=[\w-]{43}\n", outcome.out)
+    assert outcome.err == ""

@@ -26,6 +26,7 @@ from milepost.checklists import rehearsal_api
 from milepost.checklists.flags import TrackFlag
 from milepost.checklists.gains import bring_steps
 from milepost.checklists.sources import FAILED_HEADER
+from milepost.console import api as console_api
 from milepost.directory import api as directory_api
 from milepost.domain.contract import Track
 from milepost.domain.tracks import Strategy, by_memberships, experiment, fixed
@@ -223,6 +224,7 @@ ROUTES: list[HTTPRouteHandler | Router] = [
     rehearsal_api.router,
     signals_api.router,
     directory_api.router,
+    console_api.router,
     docs_page.router,
     pages.router,
     live,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 from uuid_utils import uuid7
 
+from milepost.access.browsers import require_own_page, session_secret
 from milepost.access.policy import Caller
 from milepost.domain import preconditions
 from milepost.domain.contract import Identifier
@@ -69,6 +70,7 @@ def header(request: AnyRequest, name: bytes) -> str | None:
 
 class Authenticates(Protocol):
     async def caller(self, authorization: str | None, now: datetime) -> Caller: ...
+    async def session(self, secret: str, now: datetime) -> Caller: ...
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -94,12 +96,43 @@ async def receive(request: AnyRequest, *parameters: str) -> Call:
     """Find out who calls, and read the query strictly: only these parameters, each at most once.
 
     Raises:
-        Problem: `unauthenticated`, `invalid_token`, `invalid_parameter`.
+        Problem: `unauthenticated`, `invalid_token`, `invalid_parameter`; `cross_origin`, `not_an_admin` with a cookie.
     """
     moment = now()
     authenticator: Authenticates = request.app.state.authenticator
-    caller = await authenticator.caller(header(request, b"authorization"), moment)
-    return Call(caller, moment, _query(request.scope["query_string"], parameters))
+    authorization = header(request, b"authorization")
+    secret = console_secret(request) if authorization is None else None
+    if secret is None:
+        caller = await authenticator.caller(authorization, moment)
+    else:
+        from_own_page(request)
+        caller = await authenticator.session(secret, moment)
+    return Call(caller, moment, read_query(request, *parameters))
+
+
+def read_query(request: AnyRequest, *parameters: str) -> Mapping[str, str]:
+    """The query, read strictly: only these parameters, each at most once.
+
+    Raises:
+        Problem: `invalid_parameter`.
+    """
+    return _query(request.scope["query_string"], parameters)
+
+
+def console_secret(request: AnyRequest) -> str | None:
+    """The secret in the console's cookie; None where there is no cookie."""
+    if header(request, b"cookie") is None:
+        return None
+    return session_secret(value.decode("latin-1") for name, value in request.scope["headers"] if name == b"cookie")
+
+
+def from_own_page(request: AnyRequest) -> None:
+    """See that one of the console's own pages made the request.
+
+    Raises:
+        Problem: `cross_origin` (403).
+    """
+    require_own_page(request.method, partial(header, request), request.app.state.settings.origin)
 
 
 def _query(query_string: bytes, parameters: tuple[str, ...]) -> Mapping[str, str]:

@@ -219,6 +219,7 @@ TAGS = (
     ("/signals", "Signals", "what happened, reported by the application as CloudEvents"),
     ("/users/", "User properties", "the record of one user, with the guided checklist"),
     ("/organizations", "Directory", "organizations, their enterprises and roles, and who holds which"),
+    ("/console/", "Console", "who is signed in to the console, by a cookie"),
     ("/health/", "Health", "whether the service runs, and whether it can answer"),
 )
 
@@ -282,6 +283,7 @@ ANSWERS = {
     200: "The state as it now is",
     201: "Created",
     204: "Done; there is nothing to say",
+    303: "Go to the page that Location names",
     304: "Not changed since",
 }
 

@@ -73,8 +73,11 @@ CREATED_IN_FUTURE = Kind("created_in_future", 400, "createdDate lies in the futu
 
 UNAUTHENTICATED = Kind("unauthenticated", 401, "Credentials are required")
 INVALID_TOKEN = Kind("invalid_token", 401, "The token or key is not accepted")
+LINK_EXPIRED = Kind("link_expired", 401, "The sign-in link was used already or has expired")
 
 FORBIDDEN = Kind("forbidden", 403, "The caller may not do this")
+NOT_AN_ADMIN = Kind("not_an_admin", 403, "The console is for admins")
+CROSS_ORIGIN = Kind("cross_origin", 403, "A cookie counts only for the console's own requests")
 
 NO_SUCH_PATH = Kind("no_such_path", 404, "There is nothing at this path")
 RECORD_NOT_FOUND = Kind("record_not_found", 404, "There is no such record")

@@ -94,6 +94,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     live_streams: Annotated[Positive, about("most streams of live updates open at a time, per worker")] = 500
     live_streams_per_caller: Annotated[Positive, about("most of those for one user or service key, per worker")] = 20
     live_heartbeat: Annotated[Positive, about("seconds after which a stream without news says that it is alive")] = 15
+    public_url: Annotated[
+        str | None, about("address under which browsers reach the service; default: where it listens")
+    ] = None
+    console_hours: Annotated[
+        int, msgspec.Meta(ge=1, le=168, description="hours that a sign-in to the console lasts at most")
+    ] = 12
 
     pool_size: Annotated[Positive, about("database connections per worker, reading and writing each")] = 4
     batch_size: Annotated[Positive, about("most requests that share one query or one commit")] = 64
@@ -157,6 +163,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return None
 
     @property
+    def origin(self) -> str:
+        """The scheme, host and port under which browsers reach the service.
+
+        Raises:
+            SettingsError: `public_url` is none, or has more than that.
+        """
+        if self.public_url is None:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            return f"http://{host}:{self.port}"
+        parts = urlsplit(self.public_url) if _is_web_address(self.public_url) else None
+        if parts is None or parts.path not in {"", "/"} or parts.query:
+            raise SettingsError(f"{variable('public_url')} must be an address such as https://milepost.example")
+        return f"{parts.scheme}://{parts.netloc}".lower()
+
+    @property
     def own_key_file(self) -> Path:
         """Where the service keeps its own signing key: beside a SQLite file, else in the working folder."""
         if self.signing_key_file is not None:
@@ -213,7 +234,7 @@ def load(environment: Mapping[str, str] | None = None, **flags: object) -> Sourc
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(_explained(error)) from None
-    _ = settings.url, settings.signal_source_urls
+    _ = settings.url, settings.signal_source_urls, settings.origin
     _require_track_provider(settings)
     return Sourced(settings, sources, sorted(unknown))
 

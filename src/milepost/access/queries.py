@@ -1,4 +1,4 @@
-"""The SQL of access: who administers what, which organizations a caller sees, and service keys (digests only)."""
+"""The SQL of access: who administers what, which organizations a caller sees, service keys and sessions (by digest)."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Executable,
     Row,
     Text,
+    delete,
     exists,
     insert,
     literal_column,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 
 from milepost.access.policy import AdministeredBy, Caller, Everything, Only, Target, visible_organizations
 from milepost.store.database import as_rows, rows
-from milepost.store.schema import member_roles, members, organizations, roles, service_keys
+from milepost.store.schema import console_sessions, member_roles, members, organizations, roles, service_keys
 
 administrations = (
     select(member_roles.c.user_id, member_roles.c.org_id)
@@ -148,3 +149,57 @@ def revoke(connection: Connection, key_id: str, at: int) -> bool:
         update(service_keys).where(service_keys.c.key_id == key_id, service_keys.c.revoked.is_(None)).values(revoked=at)
     )
     return revoked.rowcount == 1
+
+
+class StoredSession(msgspec.Struct, frozen=True):
+    """A sign-in to the console, or a link to one, and whether its user administers an organization now."""
+
+    digest: str
+    kind: str
+    user_id: str
+    platform_admin: bool
+    expires: int
+    administers: bool
+
+
+@cache
+def _sessions(dialect: str) -> Executable:
+    wanted = rows(dialect, "digests", digest=Text)
+    administers = exists().where(administrations.c.user_id == console_sessions.c.user_id).label("administers")
+    return select(console_sessions, administers).join(wanted, wanted.c.digest == console_sessions.c.digest)
+
+
+def _session(row: Row[tuple[object, ...]], *, administers: bool) -> StoredSession:
+    return StoredSession(row.digest, row.kind, row.user_id, row.platform_admin, row.expires, administers)
+
+
+def look_up_sessions(connection: Connection, digests: Sequence[str]) -> list[StoredSession | None]:
+    """The session of each digest, None where there is none."""
+    asked = {"digests": as_rows([one] for one in set(digests))}
+    found = connection.execute(_sessions(connection.dialect.name), asked)
+    by_digest = {row.digest: _session(row, administers=bool(row.administers)) for row in found}
+    return [by_digest.get(one) for one in digests]
+
+
+def add_session(connection: Connection, session: StoredSession) -> None:
+    row = {name: value for name, value in msgspec.structs.asdict(session).items() if name != "administers"}
+    connection.execute(insert(console_sessions), row)
+
+
+def take_session(connection: Connection, digest: str, kind: str, now: int) -> StoredSession | None:
+    """Delete a session or link that still holds; None where there is none. Of two who try, one gets it."""
+    mine = (console_sessions.c.digest == digest) & (console_sessions.c.kind == kind)
+    holds = console_sessions.c.expires > now
+    row = connection.execute(delete(console_sessions).where(mine, holds).returning(*console_sessions.c)).first()
+    return None if row is None else _session(row, administers=False)
+
+
+def forget_sessions(connection: Connection, expired_at: int) -> None:
+    """Delete those that hold no longer."""
+    connection.execute(delete(console_sessions).where(console_sessions.c.expires <= expired_at))
+
+
+def administered(connection: Connection, caller: Caller, limit: int) -> list[tuple[str, str]]:
+    """Ids and names of the organizations that the caller may see in a list."""
+    found = select(organizations.c.org_id, organizations.c.name).where(visible_to(caller))
+    return [(row.org_id, row.name) for row in connection.execute(found.order_by(organizations.c.org_id).limit(limit))]

@@ -5,10 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from milepost.access import queries
+from milepost.access import queries, sessions
 from milepost.access.policy import Caller
-from milepost.access.queries import StoredKey
-from milepost.access.tokens import Verifier, bearer, matches, new_service_key, service_key_id
+from milepost.access.queries import StoredKey, StoredSession
+from milepost.access.tokens import Verifier, bearer, digest, matches, new_service_key, service_key_id
 from milepost.domain.records import microseconds
 from milepost.journal import queries as journal
 from milepost.problems import INVALID_TOKEN, ORGANIZATION_NOT_FOUND, Problem
@@ -22,6 +22,7 @@ class Authenticator:
     def __init__(self, verifier: Verifier, database: Database) -> None:
         self._verifier = verifier
         self._keys: Batches[str, StoredKey | None] = database.batched_read(queries.look_up)
+        self._sessions: Batches[str, StoredSession | None] = database.batched_read(queries.look_up_sessions)
 
     async def caller(self, authorization: str | None, now: datetime) -> Caller:
         """The caller whose credentials the `Authorization` header carries.
@@ -51,6 +52,23 @@ class Authenticator:
     def expires(self, authorization: str | None) -> datetime | None:
         """When the credentials of a caller known now end by themselves; None where that is not known, as of a key."""
         return self._verifier.expires(bearer(authorization))
+
+    async def session(self, secret: str, now: datetime) -> Caller:
+        """The caller who is signed in to the console with this secret, while they administer something.
+
+        Raises:
+            Problem: `unauthenticated` (401), `not_an_admin` (403).
+        """
+        caller, _ = sessions.require_session(await self._sessions(digest(secret)), now)
+        return caller
+
+    async def signing_in(self, token: str, now: datetime) -> tuple[Caller, datetime]:
+        """The user that a token stands for, and when it expires.
+
+        Raises:
+            Problem: `invalid_token` (401), for a service key too: it is nobody who could sign in.
+        """
+        return await self._verifier.verified(token, now)
 
 
 def create_key(

@@ -116,6 +116,15 @@ class Verifier:
         self._remember(token, caller, claims["exp"])
         return caller
 
+    async def verified(self, token: str, now: datetime) -> tuple[Caller, datetime]:
+        """The caller that a token stands for, and when it expires.
+
+        Raises:
+            Problem: as `verify` does.
+        """
+        caller = await self.verify(token, now)
+        return caller, self._known[token].expires
+
     def _adopt(self, keys: Keys) -> None:
         if keys is not self._keys:
             self._keys = keys

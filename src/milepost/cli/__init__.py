@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("token")(access.token)
+app.command("console")(access.console)
 app.add_typer(access.keys, name="key")
 app.add_typer(directory.orgs, name="org")
 app.add_typer(directory.enterprises, name="enterprise")

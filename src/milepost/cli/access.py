@@ -1,4 +1,4 @@
-"""`milepost token` and `milepost key`: credentials for people and for services."""
+"""`milepost token`, `milepost console` and `milepost key`: credentials for people and for services."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -7,8 +7,9 @@ import typer
 
 from milepost.access import queries
 from milepost.access.keys import own_key
-from milepost.access.policy import Scope
+from milepost.access.policy import Caller, Scope
 from milepost.access.service import create_key, revoke_key
+from milepost.access.sessions import make_link
 from milepost.access.tokens import sign
 from milepost.cli.terminal import (
     BAD_SETTINGS,
@@ -63,6 +64,27 @@ def signed(settings: Settings, user: str, *, platform_admin: bool, ttl: int = DE
         )
     except SettingsError as error:
         raise Failure(str(error), BAD_SETTINGS) from None
+
+
+def console(
+    user: Annotated[
+        str | None,
+        typer.Option("--user", help="Sign in as this user; default: as the operator, who may do everything."),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Where the service is; default: MILEPOST_PUBLIC_URL.")
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Print a link that signs in to the console, alone on standard output. It works once, for ten minutes."""
+    settings = settings_from(database=database, public_url=url).settings
+    typer.echo(console_link(settings, OPERATOR if user is None else Caller(user_id=user)))
+
+
+def console_link(settings: Settings, caller: Caller) -> str:
+    """The address of a link that signs in to the console as the caller, once."""
+    made = write(settings, lambda connection: make_link(connection, caller, now=now(), event_id=new_id()))
+    return f"{settings.origin}/console/sign-in?code={made}"
 
 
 @keys.command("create")

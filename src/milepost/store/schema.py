@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema this code works with: the newest migration."""
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
@@ -155,6 +155,16 @@ service_keys = Table(
     Column("org_id", Text, doc="the one organization the key is limited to"),
     Column("created", BigInteger, nullable=False),
     Column("revoked", BigInteger),
+)
+
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("digest", Text, primary_key=True, doc="SHA-256 of the cookie's or the link's secret, hex"),
+    Column("kind", Text, nullable=False, doc="session, or link: the one that begins a session, once"),
+    Column("user_id", Text, nullable=False),
+    Column("platform_admin", Boolean, nullable=False),
+    Column("expires", BigInteger, nullable=False),
 )
 
 journal = Table(
