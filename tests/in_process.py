@@ -64,7 +64,9 @@ class InProcess:
 @asynccontextmanager
 async def running(database_url: str, folder: Path) -> AsyncIterator[InProcess]:
     """The application on an empty database."""
-    settings = Settings(database=database_url, signing_key_file=folder / "key.pem", log_level="warning")
+    settings = Settings(
+        database=database_url, signing_key_file=folder / "key.pem", log_level="warning", funnel_interval=0
+    )
     database = versions.open_database(settings)
     await database.write(versions.upgrade)
     await database.close()

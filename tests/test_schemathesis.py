@@ -22,6 +22,9 @@ AnyCase = Case[Any]
 ORG, ENTERPRISE, ROLE, USER = "fuzzed-org", "fuzzed-enterprise", "fuzzed-role", "fuzzed-user"
 KNOWN = {"orgId": ORG, "enterpriseId": ENTERPRISE, "role": ROLE, "userId": USER}
 CURSOR = base64.urlsafe_b64encode(b"fuzzed").decode().rstrip("=")
+CURSORS = {"versions": "1", "journal": "01a20bb7-3544-7332-86d1-74edd10b6020"}
+"""Of lists whose cursor is no id."""
+
 LONG_AGO = "2026-01-01T00:00:00Z"
 ENTITY_TAG = '"0"'
 
@@ -74,7 +77,7 @@ def map_case(context: HookContext, case: AnyCase) -> AnyCase:  # noqa: ARG001 - 
         # The generator of boundary cases gives up on a pattern with quotes and sends 0.
         case.headers[name] = ENTITY_TAG if case.headers[name] == "0" else case.headers[name]
     if "cursor" in case.query:
-        case.query["cursor"] = "1" if case.path.endswith("/versions") else CURSOR
+        case.query["cursor"] = CURSORS.get(case.path.rpartition("/")[2], CURSOR)
     if "/signals" in case.path:
         case.body = (
             [known_place(event) for event in case.body] if isinstance(case.body, list) else known_place(case.body)

@@ -22,16 +22,19 @@ from milepost.access.service import Authenticator
 from milepost.access.tokens import Verifier
 from milepost.catalogs import api as catalogs_api
 from milepost.checklists import api as checklists_api
-from milepost.checklists import rehearsal_api
+from milepost.checklists import preview_api, rehearsal_api
 from milepost.checklists.flags import TrackFlag
 from milepost.checklists.gains import bring_steps
 from milepost.checklists.sources import FAILED_HEADER
 from milepost.console import api as console_api
+from milepost.console import people_api
 from milepost.directory import api as directory_api
 from milepost.domain.contract import Track
 from milepost.domain.tracks import Strategy, by_memberships, experiment, fixed
 from milepost.edge import AnyRequest, now
 from milepost.envelope import Envelope, answer_failure, answer_framework_error, answer_problem
+from milepost.funnels import api as funnels_api
+from milepost.funnels.service import keep_folding
 from milepost.live import api as live_api
 from milepost.live.service import Live
 from milepost.logs import configure
@@ -94,7 +97,8 @@ def create(settings: Settings | None = None) -> "Envelope":
             track_flag=track_flag,
             signal_sources=signal_sources,
         )
-        async with _running(database, track_flag, signal_sources, live):
+        running = _running(database, track_flag, signal_sources, live)
+        async with running, _folding(database, settings.funnel_interval):
             _collect_seldom()
             yield
 
@@ -177,6 +181,20 @@ def _told_to_stop(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(each, handler)
 
 
+@asynccontextmanager
+async def _folding(database: Database, seconds: float) -> AsyncIterator[None]:
+    """The journal is folded into the funnels meanwhile, unless nothing shall be."""
+    if not seconds:
+        yield
+        return
+    task = asyncio.create_task(keep_folding(database, seconds))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
 def _track_strategy(settings: Settings) -> Strategy:
     match settings.track:
         case "memberships" | "openfeature":
@@ -222,9 +240,12 @@ ROUTES: list[HTTPRouteHandler | Router] = [
     checklists_api.router,
     catalogs_api.router,
     rehearsal_api.router,
+    preview_api.router,
     signals_api.router,
     directory_api.router,
+    funnels_api.router,
     console_api.router,
+    people_api.router,
     docs_page.router,
     pages.router,
     live,

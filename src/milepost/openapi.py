@@ -218,6 +218,7 @@ TAGS = (
     ("/catalog", "Catalogs", "the steps that checklists are made from, in versions that never change"),
     ("/signals", "Signals", "what happened, reported by the application as CloudEvents"),
     ("/users/", "User properties", "the record of one user, with the guided checklist"),
+    ("/funnel", "Funnel", "how many started and completed checklists, did each step, and where people stop"),
     ("/organizations", "Directory", "organizations, their enterprises and roles, and who holds which"),
     ("/console/", "Console", "who is signed in to the console, by a cookie"),
     ("/health/", "Health", "whether the service runs, and whether it can answer"),

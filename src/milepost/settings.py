@@ -101,6 +101,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, msgspec.Meta(ge=1, le=168, description="hours that a sign-in to the console lasts at most")
     ] = 12
 
+    funnel_interval: Annotated[
+        float, msgspec.Meta(ge=0, le=3600, description="seconds after which a worker counts what is new; 0: never")
+    ] = 1
+
     pool_size: Annotated[Positive, about("database connections per worker, reading and writing each")] = 4
     batch_size: Annotated[Positive, about("most requests that share one query or one commit")] = 64
     database_timeout: Annotated[Positive, about("seconds a query may take before the caller gets 503")] = 10

@@ -15,6 +15,9 @@ class Action(StrEnum):
 
     READ_PROPERTIES = "properties.read"
     WRITE_PROPERTIES = "properties.write"
+    PREVIEW_CHECKLIST = "checklist.preview"
+    READ_JOURNAL = "journal.read"
+    READ_FUNNEL = "funnel.read"
     LIST_ORGANIZATIONS = "organizations.list"
     READ_DIRECTORY = "directory.read"
     WRITE_DIRECTORY = "directory.write"
@@ -29,6 +32,7 @@ class Scope(StrEnum):
 
     PROPERTIES_READ = "properties:read"
     PROPERTIES_WRITE = "properties:write"
+    JOURNAL_READ = "journal:read"
     DIRECTORY_READ = "directory:read"
     DIRECTORY_WRITE = "directory:write"
     CATALOG_READ = "catalog:read"
@@ -39,6 +43,9 @@ class Scope(StrEnum):
 NEEDED_SCOPE = {
     Action.READ_PROPERTIES: Scope.PROPERTIES_READ,
     Action.WRITE_PROPERTIES: Scope.PROPERTIES_WRITE,
+    Action.PREVIEW_CHECKLIST: Scope.PROPERTIES_READ,
+    Action.READ_JOURNAL: Scope.JOURNAL_READ,
+    Action.READ_FUNNEL: Scope.DIRECTORY_READ,
     Action.LIST_ORGANIZATIONS: Scope.DIRECTORY_READ,
     Action.READ_DIRECTORY: Scope.DIRECTORY_READ,
     Action.WRITE_DIRECTORY: Scope.DIRECTORY_WRITE,
@@ -88,15 +95,15 @@ def allowed(caller: Caller, action: Action, target: Target) -> bool:
         in_reach = caller.org_id in {None, target.org_id} or action is Action.LIST_ORGANIZATIONS
         return in_reach and NEEDED_SCOPE[action] in caller.scopes
     match action:
-        case Action.READ_PROPERTIES | Action.WRITE_PROPERTIES:
-            own = caller.user_id is not None and caller.user_id == target.user_id
+        case Action.READ_PROPERTIES | Action.WRITE_PROPERTIES | Action.PREVIEW_CHECKLIST:
+            own = action is not Action.PREVIEW_CHECKLIST and caller.user_id == target.user_id is not None
             return own or (target.org_id is not None and target.caller_is_admin and target.user_is_member)
-        case Action.READ_DIRECTORY | Action.WRITE_DIRECTORY | Action.READ_CATALOG | Action.WRITE_CATALOG:
-            return target.caller_is_admin
         case Action.LIST_ORGANIZATIONS:
             return True
         case Action.WRITE_ORGANIZATION | Action.REPORT_SIGNALS:
             return False
+        case _:
+            return target.caller_is_admin
 
 
 def require(caller: Caller, action: Action, target: Target) -> None:

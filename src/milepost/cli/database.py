@@ -14,12 +14,13 @@ from milepost.cli.terminal import (
     run,
     settings_from,
 )
+from milepost.funnels.service import recount
 from milepost.problems import Problem
 from milepost.store import versions
 from milepost.store.integrity import faults, statistics
 from milepost.store.schema import REVISION
 
-app = typer.Typer(help="The database: upgrade, check, stats.", no_args_is_help=True)
+app = typer.Typer(help="The database: upgrade, check, recount, stats.", no_args_is_help=True)
 
 
 @app.command("upgrade")
@@ -56,6 +57,13 @@ def check(database: DatabaseOption = None) -> None:
     if found:
         raise Failure(f"{len(found)} faults found")
     out.print("The schema is right and the data is sound.")
+
+
+@app.command("recount")
+def recount_funnels(database: DatabaseOption = None) -> None:
+    """Count the funnels anew, from the whole journal. Needed only where somebody has changed the tables by hand."""
+    run(settings_from(database=database).settings, lambda db: db.write(recount, patient=True))
+    out.print("The funnels are counted anew.")
 
 
 @app.command("stats")

@@ -17,6 +17,7 @@ from milepost.domain.directory import Enterprise, Entry, Member, Organization, R
 from milepost.domain.json_text import Reader
 from milepost.edge import (
     BASE_PATH,
+    MOST_CHARACTERS_OF_AN_ID,
     AnyRequest,
     Call,
     Reply,
@@ -61,6 +62,7 @@ EXAMPLES: dict[type, object] = {
     Member: {"roles": ["dispatcher"], "enterprises": []},
 }
 ROLE_FILTER = Parameter("role", "only members who hold this role", schema=IDENTIFIER)
+PREFIX = Parameter("q", "only members whose user id begins with this text, capitals and small letters apart")
 ENTERPRISE_FILTER = Parameter("enterpriseId", "only members limited to this enterprise", schema=IDENTIFIER)
 
 
@@ -107,8 +109,8 @@ def _deleting(item: type, missing: Kind) -> dict[str, Any]:
 async def list_organizations(request: AnyRequest) -> Reply:
     """List the organizations that the caller may see."""
     call = await receive(request, "limit", "cursor")
-    page = _page(call)
-    return _listed(await _read(request, call, service.list_organizations, page), page, "org_id")
+    page = page_asked(call)
+    return listed(await _read(request, call, service.list_organizations, page), page, "org_id")
 
 
 @get("/organizations/{org_id:str}", opt=_reading(Organization, ORGANIZATION_NOT_FOUND))
@@ -134,9 +136,9 @@ async def delete_organization(request: AnyRequest, org_id: FromPath[str]) -> Non
 async def list_enterprises(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """List an organization's enterprises."""
     call = await receive(request, "limit", "cursor")
-    page = _page(call)
+    page = page_asked(call)
     found = await _read(request, call, service.list_enterprises, from_path("orgId", org_id), page)
-    return _listed(found, page, "enterprise_id")
+    return listed(found, page, "enterprise_id")
 
 
 @get(
@@ -171,8 +173,8 @@ async def delete_enterprise(request: AnyRequest, org_id: FromPath[str], enterpri
 async def list_roles(request: AnyRequest, org_id: FromPath[str]) -> Reply:
     """List an organization's roles."""
     call = await receive(request, "limit", "cursor")
-    page = _page(call)
-    return _listed(await _read(request, call, service.list_roles, from_path("orgId", org_id), page), page, "role")
+    page = page_asked(call)
+    return listed(await _read(request, call, service.list_roles, from_path("orgId", org_id), page), page, "role")
 
 
 @get("/organizations/{org_id:str}/roles/{role:str}", opt=_reading(Role, ROLE_NOT_FOUND))
@@ -194,18 +196,21 @@ async def delete_role(request: AnyRequest, org_id: FromPath[str], role: FromPath
     await _delete(request, service.delete_role, *_role(org_id, role))
 
 
-@get("/organizations/{org_id:str}/members", opt=_listing(Member, ROLE_FILTER, ENTERPRISE_FILTER))
+@get("/organizations/{org_id:str}/members", opt=_listing(Member, ROLE_FILTER, ENTERPRISE_FILTER, PREFIX))
 async def list_members(request: AnyRequest, org_id: FromPath[str]) -> Reply:
-    """List an organization's members, or only those with a role, in an enterprise, or both."""
-    call = await receive(request, "limit", "cursor", "role", "enterpriseId")
-    page = _page(call)
+    """List an organization's members, or only those with a role, in an enterprise, or whose id begins with a text."""
+    call = await receive(request, "limit", "cursor", "role", "enterpriseId", "q")
+    prefix = call.query.get("q", "")[:MOST_CHARACTERS_OF_AN_ID]
+    page = page_asked(call)
     role, enterprise_id = _filter(call, "role"), _filter(call, "enterpriseId")
     org_id = from_path("orgId", org_id)
 
     def found(connection: Connection, context: Context) -> Sequence[Member]:
-        return service.list_members(connection, context, org_id, page, role=role, enterprise_id=enterprise_id)
+        return service.list_members(
+            connection, context, org_id, page, role=role, enterprise_id=enterprise_id, prefix=prefix
+        )
 
-    return _listed(await _read(request, call, found), page, "user_id")
+    return listed(await _read(request, call, found), page, "user_id")
 
 
 @get("/organizations/{org_id:str}/members/{user_id:str}", opt=_reading(Member, MEMBER_NOT_FOUND))
@@ -273,7 +278,7 @@ def _filter(call: Call, name: str) -> str | None:
     return None if value is None else identifier(name, value)
 
 
-def _page(call: Call) -> Page:
+def page_asked(call: Call) -> Page:
     """The page asked for; one entry more than `limit` is fetched, to know whether there is a next one."""
     limit = call.query.get("limit", str(DEFAULT_LIMIT))
     if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= MAX_LIMIT):  # noqa: PLR2004
@@ -290,7 +295,7 @@ def _after(cursor: str | None) -> str:
         refuse_parameter("cursor", "must be the nextCursor of an earlier answer")
 
 
-def _listed(found: Sequence[Any], page: Page, key: str) -> Reply:
+def listed(found: Sequence[Any], page: Page, key: str) -> Reply:
     items = found[: page.limit - 1]
     listing: dict[str, object] = {"items": items}
     if len(found) == page.limit:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    func,
     null,
     select,
     tuple_,
@@ -145,12 +146,8 @@ def list_roles(connection: Connection, org_id: str, after: str, limit: int) -> l
 
 
 def put_role(connection: Connection, entry: Role) -> None:
-    upsert(
-        connection,
-        roles,
-        {"org_id": entry.org_id, "role": entry.role},
-        {"title": entry.title, "admin": entry.admin},
-    )
+    changes = {"title": entry.title, "admin": entry.admin}
+    upsert(connection, roles, {"org_id": entry.org_id, "role": entry.role}, changes)
 
 
 def delete_role(connection: Connection, org_id: str, name: str) -> int:
@@ -207,8 +204,12 @@ def list_members(
     *,
     role: str | None,
     enterprise_id: str | None,
+    prefix: str,
 ) -> list[Member]:
     found = select(members).where(members.c.org_id == org_id, members.c.user_id > after)
+    if prefix:
+        # In no language's order does a text stand after one that begins with it. SQLite's LIKE takes no notice of case.
+        found = found.where(members.c.user_id >= prefix, func.substr(members.c.user_id, 1, len(prefix)) == prefix)
     if role is not None:
         found = found.where(_has(member_roles, member_roles.c.role == role))
     if enterprise_id is not None:

@@ -206,10 +206,13 @@ def list_members(
     *,
     role: str | None = None,
     enterprise_id: str | None = None,
+    prefix: str = "",
 ) -> Sequence[Member]:
-    """The members, or only those with a role, in an enterprise, or both."""
+    """The members, or only those with a role, in an enterprise, or whose id begins with a text."""
     _admit(connection, context, Action.READ_DIRECTORY, org_id)
-    return queries.list_members(connection, org_id, page.after, page.limit, role=role, enterprise_id=enterprise_id)
+    return queries.list_members(
+        connection, org_id, page.after, page.limit, role=role, enterprise_id=enterprise_id, prefix=prefix
+    )
 
 
 def put_member(

@@ -111,6 +111,22 @@ def of_user(connection: Connection, user_id: str) -> list[Event]:
     return [_event(row) for row in found]
 
 
+def history(
+    connection: Connection, user_id: str, *, org_id: str | None, type_: str | None, before: str | None, limit: int
+) -> list[Event]:
+    """The events about a user, newest first: those under an organization (None: under any, or none), and of a type,
+    that are older than the one of the id `before`. An id begins with its time.
+    """
+    found = select(journal).where(journal.c.user_id == user_id)
+    if org_id is not None:
+        found = found.where(journal.c.org_id == org_id)
+    if type_ is not None:
+        found = found.where(journal.c.type == type_)
+    if before is not None:
+        found = found.where(journal.c.id < before)
+    return [_event(row) for row in connection.execute(found.order_by(journal.c.id.desc()).limit(limit))]
+
+
 def read_after(connection: Connection, position: Position, limit: int) -> list[tuple[Position, Event]]:
     """The events that follow a position, in their order, each with its own position, at most `limit` of them.
 

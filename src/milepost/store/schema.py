@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-REVISION = "0003"
+REVISION = "0004"
 """The schema this code works with: the newest migration."""
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
@@ -180,6 +180,33 @@ journal = Table(
     Column("data", Text, nullable=False, doc="JSON object: what changed"),
     Index(None, "position", "id"),
     Index(None, "org_id", "position"),
+)
+
+
+journal_readers = Table(
+    "journal_readers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, doc="with event_id: the last event that the reader has worked in"),
+    Column("event_id", Text, nullable=False),
+)
+
+funnel_people = Table(
+    "funnel_people",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("org_id", Text, primary_key=True),
+    Column("contribution", Text, nullable=False, doc="JSON: what the user's checklist adds to funnel_days"),
+    Index(None, "org_id"),
+)
+
+funnel_days = Table(
+    "funnel_days",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("day", BigInteger, primary_key=True, autoincrement=False, doc="days since 1970-01-01, UTC"),
+    Column("track", Text, primary_key=True),
+    Column("counts", Text, nullable=False, doc="JSON: the sums of what the users' checklists add"),
 )
 
 
