@@ -141,6 +141,11 @@ EXAMPLES: dict[str, Callable[[Ids], Json | None]] = {
     "DELETE /organizations/{orgId}/enterprises/{enterpriseId}": lambda _: None,
     "PUT /organizations/{orgId}/roles/{role}": lambda _: {"title": "Renamed", "admin": False},
     "DELETE /organizations/{orgId}/roles/{role}": lambda _: None,
+    "POST /catalog/preview": lambda _: {"name": fresh("catalog"), "steps": []},
+    "POST /organizations/{orgId}/catalog/preview": lambda _: {"name": fresh("catalog"), "steps": []},
+    "POST /catalog/validate": lambda _: {"name": fresh("catalog"), "steps": []},
+    "POST /organizations/{orgId}/catalog/validate": lambda _: {"name": fresh("catalog"), "steps": []},
+    "POST /organizations/{orgId}/members/bulk": lambda ids: {"members": [{"userId": ids.user_id, "roles": []}]},
     "PUT /organizations/{orgId}/members/{userId}": lambda _: {"roles": []},
     "DELETE /organizations/{orgId}/members/{userId}": lambda _: None,
 }

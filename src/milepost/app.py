@@ -21,6 +21,7 @@ from milepost import demo_api, docs_page, pages
 from milepost.access.service import Authenticator
 from milepost.access.tokens import Verifier
 from milepost.catalogs import api as catalogs_api
+from milepost.catalogs import validation_api
 from milepost.checklists import api as checklists_api
 from milepost.checklists import preview_api, rehearsal_api
 from milepost.checklists.flags import TrackFlag
@@ -29,6 +30,7 @@ from milepost.checklists.sources import FAILED_HEADER
 from milepost.console import api as console_api
 from milepost.console import people_api
 from milepost.directory import api as directory_api
+from milepost.directory import bulk_api
 from milepost.domain.contract import Track
 from milepost.domain.tracks import Strategy, by_memberships, experiment, fixed
 from milepost.edge import AnyRequest, now
@@ -239,10 +241,12 @@ ROUTES: list[HTTPRouteHandler | Router] = [
     live_api.router,
     checklists_api.router,
     catalogs_api.router,
+    validation_api.router,
     rehearsal_api.router,
     preview_api.router,
     signals_api.router,
     directory_api.router,
+    bulk_api.router,
     funnels_api.router,
     console_api.router,
     people_api.router,

@@ -106,6 +106,7 @@ PATCH_NOT_APPLICABLE = Kind("patch_not_applicable", 422, "The patch does not app
 UNKNOWN_ROLE = Kind("unknown_role", 422, "A role is not defined in the organization")
 UNKNOWN_ENTERPRISE = Kind("unknown_enterprise", 422, "An enterprise does not belong to the organization")
 UNKNOWN_PLACE = Kind("unknown_place", 422, "An event names no organization, or none of its enterprises")
+INVALID_MEMBERS = Kind("invalid_members", 422, "The table of members has faults")
 INVALID_CATALOG = Kind("invalid_catalog", 422, "The catalog has faults")
 NOT_SKIPPABLE = Kind("not_skippable", 422, "The step cannot be skipped")
 PROOF_REQUIRED = Kind("proof_required", 422, "The step is completed by proof alone")
