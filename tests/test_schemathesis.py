@@ -63,7 +63,7 @@ CONFIG = SchemathesisConfig.from_dict(
 SCHEMA = schemathesis.openapi.from_dict(
     msgspec.json.decode(msgspec.json.encode(document(application()))), config=CONFIG
 ).exclude(
-    # A stream has no end that could be waited for; at /console/ there are no credentials but those in bodies and cookies.
+    # A stream has no end that could be waited for; at /console/ credentials stand in bodies and cookies.
     path_regex="(/events$)|(^/console/)"
 )
 
