@@ -68,21 +68,22 @@ class _Schedule:
     def run(self, rate: float, seconds: float) -> None:
         clock = time.perf_counter
         start = clock()
-        end, due, interval = start + seconds, start, 1 / rate
+        end, due, left = start + seconds, start, max(1, round(rate * seconds))
         while True:
             now = clock()
-            while due <= now and due < end:
+            while due <= now and left:
                 if len(self._waiting) < len(self._idle):
                     self.lateness.append(now - due)
                 self._waiting.append(due)
-                due += interval
+                left -= 1
+                due += 1 / rate
             self._send()
-            if due >= end and not self._waiting and not self._busy:
+            if not left and not self._waiting and not self._busy:
                 break
             if now > end + DRAIN:
                 self.unanswered += len(self._busy) + len(self._waiting)
                 break
-            pause = max(0.0, due - clock()) if due < end else 0.1
+            pause = max(0.0, due - clock()) if left else 0.1
             self._receive(pause)
         for one in (*self._idle, *self._busy):
             one.sock.close()

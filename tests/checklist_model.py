@@ -3,7 +3,7 @@
 `test_checklist_machine.py` holds the service against it. Times of signals are minutes; a refusal is its problem's name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 OPEN, DONE = {"UP_NEXT", "IN_PROGRESS"}, {"COMPLETED", "SKIPPED"}
@@ -254,20 +254,21 @@ class Model:
                 self.signals[signal.subject, signal.id] = signal
                 new.append(signal)
         subjects = {signal.subject for signal in new}
-        completed = self._arrived({signal.type for signal in new}, subjects - {""})
+        told = {name: {signal.type for signal in new if signal.subject == name} for name in subjects}
+        completed = self._arrived({name: types for name, types in told.items() if name})
         if "" in subjects:
-            completed += self._arrived({signal.type for signal in new if not signal.subject}, set(self.people))
+            completed += self._arrived(dict.fromkeys(self.people, told[""]))
         return len(new), completed
 
-    def _arrived(self, types: set[str], names: set[str]) -> int:
+    def _arrived(self, told: Mapping[str, set[str]]) -> int:
         """People who are told of signals together do not see yet what one of them has thereby done for all."""
-        seen = {name: self.steps(self.people[name]) for name in sorted(names) if self.people[name].has_checklist}
+        seen = {name: self.steps(self.people[name]) for name in sorted(told) if self.people[name].has_checklist}
         completed = 0
         for person, steps in ((self.people[name], steps) for name, steps in seen.items()):
             before = dict(steps)
             for name, kept in before.items():
                 spec = self.catalog.get(name)
-                if spec is None or spec.proof is None or spec.proof[0] not in types:
+                if spec is None or spec.proof is None or spec.proof[0] not in told[person.name]:
                     continue
                 why = self.proof(person, spec)
                 if why and _says_more(why, kept):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from milepost.journal.queries import of_user
 from milepost.store.integrity import statistics
@@ -131,14 +132,19 @@ def test_the_evidence_is_the_same_and_a_refresh_changes_nothing(move: Move) -> N
     assert move.explained(move.other) == before
 
 
+def counted(connection: Connection) -> dict[str, int]:
+    """How many rows each table has, but for those that the service folds out of the journal meanwhile."""
+    return {name: rows for name, rows in statistics(connection).items() if not name.startswith("funnel_")}
+
+
 def test_importing_an_export_where_it_is_from_changes_nothing(move: Move) -> None:
     exported = move.here.must("export", "-").out
-    before = on(move.here, statistics)
+    before = on(move.here, counted)
 
     move.here.must("import", "-", stdin=exported.encode())
 
     assert move.here.must("export", "-").out == exported
-    assert on(move.here, statistics) == before
+    assert on(move.here, counted) == before
 
 
 @pytest.fixture
@@ -317,11 +323,11 @@ class TestProgress:
 
     def test_what_others_did_for_all_is_no_change_of_the_record(self, command: Command) -> None:
         command.must("import", "-", stdin=as_text(DATA))
-        before = on(command, statistics)
+        before = on(command, counted)
 
         command.must("import", "-", stdin=as_text(DATA))
 
-        assert on(command, statistics) == before
+        assert on(command, counted) == before
 
 
 @ONLY_SQLITE
