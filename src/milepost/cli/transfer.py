@@ -21,7 +21,7 @@ from milepost.properties.attributes import attributes_rule
 from milepost.settings import Settings, SettingsError, shown
 from milepost.store.database import Database
 from milepost.store.integrity import statistics
-from milepost.transfer import lines, service
+from milepost.transfer import reading, service
 from milepost.transfer.lines import KINDS, Key
 
 DASH = Path("-")
@@ -167,7 +167,7 @@ def _end(file: Path, stream: BinaryIO) -> tuple[str, Key] | None:
         last = content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end]
         is_begun = START.startswith(content[: len(START)])
     try:
-        line = lines.read(last) if last else None
+        line = reading.read(last) if last else None
     except Problem:
         is_begun = False
     if not is_begun:

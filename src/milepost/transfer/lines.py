@@ -12,10 +12,10 @@ from milepost.domain.catalog import Catalog
 from milepost.domain.catalog_files import broken
 from milepost.domain.contract import NO_CONTROLS, Identifier, Time, UserProperties
 from milepost.domain.directory import Ids, Name
-from milepost.domain.json_text import Reader, json_pointer, parse
+from milepost.domain.json_text import Reader, json_pointer
 from milepost.domain.progress import Evidence, Progress
 from milepost.domain.records import CLOCK_SKEW, microseconds
-from milepost.problems import BODY_TOO_LARGE, INVALID_BODY, Fault, Problem
+from milepost.problems import Fault
 
 Key = tuple[str | int, ...]
 """Where a line stands among those of its kind in an export."""
@@ -299,34 +299,3 @@ READERS: dict[str, Reader[Any]] = {
 }
 KINDS = tuple(READERS)
 """Every kind of line; none refers to a later one."""
-
-
-class _Kind(msgspec.Struct):
-    kind: str
-
-
-_kind = msgspec.json.Decoder(_Kind).decode
-
-
-def read(text: bytes) -> Line:
-    """A line as it was sent.
-
-    Raises:
-        Problem: it is no JSON, of no known kind, or does not fit its kind.
-    """
-    if len(text) > MAX_LINE:
-        raise Problem(BODY_TOO_LARGE, f"A line may have at most {MAX_LINE:,} bytes.")
-    try:
-        kind = _kind(text).kind
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        parse(text)
-        kind = ""
-    if kind not in READERS:
-        known = ", ".join(KINDS)
-        raise Problem(
-            INVALID_BODY,
-            f"A line is a JSON object whose kind is one of {known}.",
-            [Fault(f"must be one of {known}", pointer="/kind")],
-        )
-    line: Line = READERS[kind].read(text)
-    return line

@@ -20,7 +20,7 @@ from milepost.journal import queries as journal
 from milepost.problems import INVALID_BODY, INVALID_CATALOG, Problem
 from milepost.store import people as internal_ids
 from milepost.store.database import Database, refuses_data
-from milepost.transfer import left_out, lines, queries
+from milepost.transfer import left_out, queries, reading
 from milepost.transfer.left_out import Bad, Numbered, fault, refused
 from milepost.transfer.lines import KINDS, CatalogLine, Key, Line, MemberLine, PastLine, PersonLine, RecordLine
 from milepost.transfer.onboarding import store_catalogs, store_shared, store_signals
@@ -49,7 +49,7 @@ def read(
             continue
         place = ""
         try:
-            entry = lines.read(text)
+            entry = reading.read(text)
             _require_sound(entry, now)
             if isinstance(entry, RecordLine):
                 place = "/properties"
