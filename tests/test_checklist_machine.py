@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import httpx
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -360,7 +359,6 @@ def same_time(step: Json, kept: Kept) -> None:
         assert step["completedAt"] == minute(kept.why.minute)
 
 
-@pytest.mark.timeout(1_200)
 def test_whatever_happens_in_whatever_order_the_service_answers_as_the_model_does(service: Service) -> None:
     machine = type("MachineOnThisDatabase", (Machine,), {"service": service})
-    run_state_machine_as_test(machine, settings=settings(max_examples=10, stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=30))

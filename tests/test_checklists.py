@@ -331,6 +331,19 @@ class TestSignals:
         assert world.shown()["guidedChecklist"]["steps"][1]["completedAt"] == "2026-03-01T08:00:00Z"
         assert world.read().headers["etag"] != before
 
+    def test_a_signal_after_which_others_suffice_makes_the_step_completed_as_early_as_they(
+        self, world: Onboarding
+    ) -> None:
+        either = "signals['paired'].count > 1 || signals['waived'].count > 0"
+        world.publish({"name": "Short", "steps": [definition("pair", completeWhen=either)]})
+        world.initialize()
+        world.report("waived", time="2026-03-05T08:00:00Z")
+        world.report("paired", time="2026-03-01T08:00:00Z")
+
+        world.report("paired", time="2026-03-07T08:00:00Z")
+
+        assert world.shown()["guidedChecklist"]["steps"][0]["completedAt"] == "2026-03-01T08:00:00Z"
+
     def test_an_event_reported_twice_counts_once(self, world: Onboarding) -> None:
         world.initialize()
         event = world.event("paired")
@@ -796,6 +809,21 @@ class TestWhoWasFirst:
             shown = each.shown()["guidedChecklist"]["steps"][1]
             assert (shown["completedAt"], shown["completedBy"]) == ("2026-03-01T08:00:00Z", by)
         assert evidence(later, "fence") == evidence(earlier, "fence")
+
+    def test_a_signal_after_which_earlier_ones_suffice_gives_the_step_their_time(self, world: Onboarding) -> None:
+        step = definition("fence", scope="organization", completeWhen="signals['fenced'].count > 1")
+        world.publish({"name": "Short", "steps": [step]})
+        first, second = (world.another("dispatcher") for _ in range(2))
+        for each in (first, second):
+            each.initialize()
+        first.report("fenced", time="2026-03-01T08:00:00Z")
+        for day in (2, 3):
+            second.report("fenced", time=f"2026-03-0{day}T08:00:00Z")
+
+        first.report("fenced", time="2026-03-04T08:00:00Z")
+
+        for each in (first, second):
+            assert each.shown()["guidedChecklist"]["steps"][0]["completedAt"] == "2026-03-01T08:00:00Z"
 
 
 def billing(body: Json) -> Json:

@@ -207,12 +207,15 @@ def can_arrive(
 
 
 def _may_be_earlier(condition: Condition, why: Evidence, earliest: Mapping[str, datetime]) -> bool:
-    """Whether signals may show that the condition was met at an earlier time, or by others at the same."""
-    first = min(earliest[name] for name in condition.signals if name in earliest)
-    if len(condition.signals) == 1 and why.signals and (why.shared or why.by):
-        # What it was met by is the first of the only signal that it asks for.
-        return first < why.at
-    return first <= why.at
+    """Whether, after these signals, a step that signals completed may have been complete since an earlier time.
+
+    The user's own evidence of a condition that asks for one signal is the first of it, so that only an earlier one
+    says more. Otherwise a signal of any time may be the one after which earlier ones suffice: others of the user's,
+    or the user's own where somebody else has done the step for all.
+    """
+    if why.shared or why.by is None or len(condition.signals) > 1:
+        return True
+    return min(earliest[name] for name in condition.signals if name in earliest) < why.at
 
 
 def _corrected(step_id: str, evidence: Evidence | None, known: Knowledge) -> Evidence | None:
