@@ -109,7 +109,8 @@ def test_the_checklist_is_put_away_and_brought_back(browser: Browser, world: Wor
         expect(bring_back).to_be_focused()
         expect(app.step("read")).to_have_count(0)
 
-        bring_back.click()
+        with app.page.expect_response(lambda answer: "/guided-checklist/restore" in answer.url and answer.ok):
+            bring_back.click()
         expect(app.step("read")).to_be_visible()
         app.page.reload()
         expect(app.step("read")).to_be_visible()
