@@ -336,19 +336,17 @@ def test_a_call_of_the_story_that_is_refused_says_why(tmp_path: Path) -> None:
 
 def test_what_is_printed_says_where_to_go(tmp_path: Path) -> None:
     with served(tmp_path) as greeting:
-        documentation = next(word for word in greeting.split() if word.endswith("/docs"))
+        pages = [word for word in greeting.split() if word.endswith(("/docs", "/demo"))]
 
-        console = next(word for word in greeting.split() if "/console/sign-in" in word)
-
-        assert httpx.get(documentation, trust_env=False).status_code == 200
-        assert httpx.get(console, trust_env=False).headers["location"] == "/console"
+        assert [page.rpartition("/")[2] for page in pages] == ["docs", "demo"]
+        assert [httpx.get(page, trust_env=False).status_code for page in pages] == [200, 200]
     assert "the demo was not loaded" not in greeting
 
 
 def test_no_tokens_are_made_where_others_issue_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(jwks_file=tmp_path / "jwks.json")
 
-    story.greet(settings, "http://127.0.0.1:8080", "a link", loaded=True)
+    story.greet(settings, "http://127.0.0.1:8080", loaded=True)
 
     said = capsys.readouterr().out
     assert "There are no tokens" in said
@@ -358,7 +356,7 @@ def test_no_tokens_are_made_where_others_issue_them(tmp_path: Path, capsys: pyte
 def test_data_that_was_there_before_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(signing_key_file=tmp_path / "key.pem")
 
-    story.greet(settings, "http://127.0.0.1:8080", "a link", loaded=False)
+    story.greet(settings, "http://127.0.0.1:8080", loaded=False)
 
     assert "the demo was not loaded" in capsys.readouterr().out
 

@@ -190,11 +190,18 @@ async def _folding(database: Database, seconds: float) -> AsyncIterator[None]:
         yield
         return
     task = asyncio.create_task(keep_folding(database, seconds))
+    task.add_done_callback(_tell_of_fault)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def _tell_of_fault(task: asyncio.Task[None]) -> None:
+    """Log why a task that should go on has ended; nobody else asks before the service stops."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        structlog.get_logger("milepost").error("funnels.failed", exc_info=error)
 
 
 def _track_strategy(settings: Settings) -> Strategy:

@@ -16,16 +16,13 @@ from granian.log import LogLevels
 from milepost.access.tokens import Verifier
 from milepost.checklists.flags import TrackFlag
 from milepost.cli import demo as demo_data
-from milepost.cli.access import console_link
 from milepost.cli.story import greet
 from milepost.cli.terminal import (
     BAD_SETTINGS,
-    OPERATOR,
     UNAVAILABLE,
     WRONG_SCHEMA,
     DatabaseOption,
     Failure,
-    out,
     settings_from,
 )
 from milepost.logs import configure
@@ -71,11 +68,8 @@ def serve(
     @server.on_startup
     def _greet() -> None:
         structlog.get_logger("milepost").info("serving", url=_url(settings), workers=settings.workers)
-        link = console_link(settings, OPERATOR) if settings.demo or out.is_terminal else None
         if settings.demo:
-            greet(settings, _url(settings), str(link), loaded=loaded)
-        elif link:
-            out.print(f"Console, once and within ten minutes: {link}")
+            greet(settings, _url(settings), loaded=loaded)
 
     _share_memory()
     server.serve()

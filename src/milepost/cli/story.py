@@ -63,14 +63,12 @@ SHOW_STEPS = r"""steps() {
 """A shell's function that shows of a record its steps, a line each; of a problem its detail, up to a comma."""
 
 
-def greet(settings: Settings, url: str, console: str, *, loaded: bool) -> None:
+def greet(settings: Settings, url: str, *, loaded: bool) -> None:
     """Say on standard output where to go, with tokens and calls that work when they are pasted."""
     _say(f"\nMilepost is at {url}\n")
     _say(f"  API            {url}{BASE_PATH}")
     _say(f"  Documentation  {url}/docs")
-    if settings.demo_refused is None:
-        _say(f"  Demo page      {url}/demo")
-    _say(f"  Console        {console}  (signs you in once, within ten minutes)\n")
+    _say(f"  Demo page      {url}/demo\n" if settings.demo_refused is None else "")
     try:
         user = signed(settings, USER, platform_admin=False, ttl=TTL)
         operator = signed(settings, "operator", platform_admin=True, ttl=TTL)
