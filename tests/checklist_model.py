@@ -254,13 +254,13 @@ class Model:
                 self.signals[signal.subject, signal.id] = signal
                 new.append(signal)
         subjects = {signal.subject for signal in new}
-        told = {name: {signal.type for signal in new if signal.subject == name} for name in subjects}
+        told = {name: _earliest(signal for signal in new if signal.subject == name) for name in subjects}
         completed = self._arrived({name: types for name, types in told.items() if name})
         if "" in subjects:
             completed += self._arrived(dict.fromkeys(self.people, told[""]))
         return len(new), completed
 
-    def _arrived(self, told: Mapping[str, set[str]]) -> int:
+    def _arrived(self, told: Mapping[str, Mapping[str, int]]) -> int:
         """People who are told of signals together do not see yet what one of them has thereby done for all."""
         seen = {name: self.steps(self.people[name]) for name in sorted(told) if self.people[name].has_checklist}
         completed = 0
@@ -271,12 +271,30 @@ class Model:
                 if spec is None or spec.proof is None or spec.proof[0] not in told[person.name]:
                     continue
                 why = self.proof(person, spec)
-                if why and _says_more(why, kept):
+                if why and _is_asked(spec, kept, told[person.name]) and _says_more(why, kept):
                     steps[name] = replace(kept, status="COMPLETED", why=self.share(person, name, why))
                     completed += kept.status != "COMPLETED"
             if steps != before:
                 self.write(person, steps)
         return completed
+
+
+def _earliest(signals: Iterable[Signal]) -> dict[str, int]:
+    """The minute of the first signal of each type."""
+    found: dict[str, int] = {}
+    for signal in signals:
+        found[signal.type] = min(signal.minute, found.get(signal.type, signal.minute))
+    return found
+
+
+def _is_asked(spec: Spec, kept: Kept, told: Mapping[str, int]) -> bool:
+    """Whether signals are looked at for a step: of one that is done, earlier ones alone, unless what somebody else did
+    for all may take several signals to be done by this person too.
+    """
+    if kept.status != "COMPLETED" or kept.why is None or kept.why.minute is None or spec.proof is None:
+        return True
+    signal, needed = spec.proof
+    return (kept.why.place is not None and needed > 1) or told[signal] < kept.why.minute
 
 
 def _says_more(why: Why, kept: Kept) -> bool:

@@ -117,6 +117,25 @@ class TestMeaning:
     def test_it_tells_the_signals_that_its_answer_can_depend_on(self, text: str, names: set[str]) -> None:
         assert compile_condition(text).signals == names
 
+    @pytest.mark.parametrize(
+        ("text", "is_all"),
+        [
+            ("signals['a'].count > 0", True),
+            ('signals["a.b"].count>=1', True),
+            ("signals['a'].count > 0 &&\n  signals['b'].count >= 1\n", True),
+            ("signals['a'].count > 1", False),
+            ("signals['a'].count >= 10", False),
+            ("signals['a'].count > 0 || signals['b'].count > 0", False),
+            ("!(signals['a'].count > 0)", False),
+            ("signals['a'].count > 0 && 'x' in roles", False),
+            ("signals['a'].count > 0 && signals['b'].count < 1", False),
+        ],
+    )
+    def test_it_tells_whether_it_asks_for_signals_that_were_seen_and_for_nothing_else(
+        self, text: str, *, is_all: bool
+    ) -> None:
+        assert compile_condition(text).asks_whether_seen is is_all
+
     def test_it_can_be_asked_in_any_thread(self) -> None:
         condition = compile_condition("'owner' in roles")
         answers: list[bool] = []

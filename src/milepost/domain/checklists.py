@@ -209,13 +209,13 @@ def can_arrive(
 def _may_be_earlier(condition: Condition, why: Evidence, earliest: Mapping[str, datetime]) -> bool:
     """Whether, after these signals, a step that signals completed may have been complete since an earlier time.
 
-    The user's own evidence of a condition that asks for one signal is the first of it, so that only an earlier one
-    says more. Otherwise a signal of any time may be the one after which earlier ones suffice: others of the user's,
-    or the user's own where somebody else has done the step for all.
+    Only an earlier signal says more where the condition asks whether signals were seen; so it does of the user's own
+    evidence where the condition asks for one signal. Otherwise a signal of any time may be the one after which
+    earlier ones suffice: others of the user's, or the user's own where somebody else has done the step for all.
     """
-    if why.shared or why.by is None or len(condition.signals) > 1:
+    if not condition.asks_whether_seen and (why.shared or len(condition.signals) > 1):
         return True
-    return min(earliest[name] for name in condition.signals if name in earliest) < why.at
+    return why.by is None or min(earliest[name] for name in condition.signals if name in earliest) < why.at
 
 
 def _corrected(step_id: str, evidence: Evidence | None, known: Knowledge) -> Evidence | None:

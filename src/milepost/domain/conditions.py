@@ -74,11 +74,20 @@ class SignalSeen(msgspec.Struct, frozen=True):
     last: datetime | None
 
 
+_SEEN = r"""signals\[(?:'[^'\\]*'|"[^"\\]*")\]\.count\s*(?:>\s*0|>=\s*1)"""
+SEEN = re.compile(rf"\s*{_SEEN}(?:\s*&&\s*{_SEEN})*\s*")
+"""A condition that asks whether signals were seen, all of them, and nothing else."""
+
+
 class Condition:
-    """A condition, ready to be asked. `signals` are the names of all signals that its answer can depend on."""
+    """A condition, ready to be asked. `signals` are the names of all signals that its answer can depend on.
+
+    `asks_whether_seen`: it is met when each of them was seen once, whatever else is known.
+    """
 
     def __init__(self, outline: Outline, program: cel.Program) -> None:
         self.text = outline.text
+        self.asks_whether_seen = SEEN.fullmatch(outline.text) is not None
         self.signals = frozenset(_members(outline, "signals") or ())
         self._program = program
         self._variables = outline.variables()
