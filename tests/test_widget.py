@@ -537,4 +537,7 @@ def test_the_api_is_called_under_its_base_path_alone(browser: Browser, world: Wo
         app.press("read", "Mark as done")
         app.stored("read", "COMPLETED")
 
-        assert all(url.startswith(world.service.base_url + BASE) for url in requested)
+        # The browser asks for a page's icon by itself, some time after the page was loaded.
+        asked = [url for url in requested if not url.endswith("/favicon.ico")]
+        assert asked
+        assert [url for url in asked if not url.startswith(world.service.base_url + BASE)] == []
